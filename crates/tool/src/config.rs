@@ -1,0 +1,102 @@
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::{Clock, Secret};
+
+/// What is wrong with a part of the configuration that its schema cannot say: a statement that does not parse,
+/// a name that points nowhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigFault {
+    /// Where: an RFC 6901 pointer from the root of the file, such as `/sql/tools/get_orders/statement`.
+    pub pointer: String,
+    /// What is wrong and what was expected.
+    pub text: String,
+    /// What may have been meant, or what to do.
+    pub hint: Option<String>,
+}
+
+impl ConfigFault {
+    /// A fault at a place.
+    #[must_use]
+    pub fn new(pointer: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { pointer: pointer.into(), text: text.into(), hint: None }
+    }
+
+    /// Adds what may have been meant.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for ConfigFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.pointer, self.text)?;
+        match &self.hint {
+            Some(hint) => write!(f, " ({hint})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A secret in the configuration, by reference.
+#[derive(Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum SecretRef {
+    /// The text itself, as it comes from `${VAR}`.
+    Text(String),
+    /// The content of a file, less the line end: `{ file: /run/secrets/token }`.
+    File {
+        /// Its path.
+        file: String,
+    },
+    /// What a program prints, less the line end: `{ exec: [pass, show, token] }`.
+    Exec {
+        /// The program and its arguments. No shell.
+        exec: Vec<String>,
+    },
+}
+
+impl fmt::Debug for SecretRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(_) => f.write_str("[redacted]"),
+            Self::File { file } => write!(f, "file {file:?}"),
+            Self::Exec { exec } => write!(f, "exec {:?}", exec.first()),
+        }
+    }
+}
+
+/// Follows references to secrets. The binary has the one implementation.
+pub trait Secrets: Send + Sync {
+    /// The secret itself.
+    ///
+    /// Error: a sentence that says what is missing, and never the secret.
+    fn resolve(&self, reference: &SecretRef) -> Result<Secret, String>;
+}
+
+/// What a room gets to open itself with, beside its own section of the configuration.
+#[derive(Clone)]
+pub struct Parts {
+    /// Follows references to secrets.
+    pub secrets: Arc<dyn Secrets>,
+    /// Takes measurements of sources.
+    pub meter: Arc<dyn Meter>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Relative paths in the configuration start here: the folder of the file.
+    pub base_dir: PathBuf,
+}
+
+/// Takes the measurements that only a room can make. The gate's metrics implement it.
+pub trait Meter: Send + Sync {
+    /// A database query of this name took so long (`db_query_duration_seconds{query_name}`).
+    fn db_query(&self, query_name: &str, took: Duration);
+
+    /// A source answered with an error, `status_code` as text: an HTTP status, or `timeout`, `connect`
+    /// (`api_errors_total{source,status_code}`).
+    fn api_error(&self, source: &str, status_code: &str);
+}

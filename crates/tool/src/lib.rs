@@ -1,0 +1,37 @@
+//! The words everyone in the house shares: a tool, a call, a caller, a permit, a reply, a fault.
+//!
+//! Invariants: no IO and no runtime here, and no knowledge of any face, provider or store. A [`Caller`] and a
+//! [`Permit`] are made only with the [`GateSeal`], which a process mints once; so whoever holds one has been
+//! through the gate.
+
+mod call;
+mod caller;
+mod catalogue;
+mod config;
+mod fault;
+pub mod json;
+mod permit;
+mod plan;
+mod provider;
+mod reply;
+mod secret;
+mod stop;
+mod talk;
+mod time;
+
+pub use call::{Call, Face, Kind, RequestId};
+pub use caller::{Caller, Identity, PrincipalKind};
+pub use catalogue::{
+    Approval, Audience, Caching, Deprecation, Effect, Hygiene, NameError, Rate, Repeats, Retry, Tool,
+    ToolName,
+};
+pub use config::{ConfigFault, Meter, Parts, SecretRef, Secrets};
+pub use fault::{Blame, Code, Fault, FaultRow, Status};
+pub use permit::{GateSeal, Permit};
+pub use plan::{Plan, Risk, Standing};
+pub use provider::{Calls, Probe, ProbeState, Provider};
+pub use reply::{Body, Cut, Outcome, Question, Reply, TaskId};
+pub use secret::Secret;
+pub use stop::{Stop, StopSource};
+pub use talk::{Deaf, Line, LogLevel, Progress, Talk};
+pub use time::{Clock, Timestamp};
