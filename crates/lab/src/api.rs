@@ -4,7 +4,10 @@ use std::{io, net::SocketAddr, time::Duration};
 
 use axum::{
     Json, Router,
-    extract::{Path, Query, rejection::PathRejection},
+    extract::{
+        Path, Query,
+        rejection::{PathRejection, QueryRejection},
+    },
     http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse as _, Response},
     routing::get,
@@ -86,7 +89,10 @@ struct Paging {
     offset: Option<u32>,
 }
 
-async fn list_customers(Query(paging): Query<Paging>) -> Response {
+async fn list_customers(paging: Result<Query<Paging>, QueryRejection>) -> Response {
+    let Ok(Query(paging)) = paging else {
+        return refuse(StatusCode::BAD_REQUEST, "limit and offset must be whole numbers");
+    };
     let (limit, offset) = (paging.limit.unwrap_or(50), paging.offset.unwrap_or(0));
     if !(1..=1000).contains(&limit) {
         return refuse(StatusCode::BAD_REQUEST, "limit must be 1 to 1000");
@@ -126,8 +132,11 @@ struct Wait {
     ms: Option<u64>,
 }
 
-async fn wait(Query(wait): Query<Wait>) -> Response {
-    let ms = wait.ms.unwrap_or(1000).min(SLOW_MS_MAX);
+async fn wait(wait: Result<Query<Wait>, QueryRejection>) -> Response {
+    let Ok(Query(Wait { ms })) = wait else {
+        return refuse(StatusCode::BAD_REQUEST, "ms must be a whole number");
+    };
+    let ms = ms.unwrap_or(1000).min(SLOW_MS_MAX);
     tokio::time::sleep(Duration::from_millis(ms)).await;
     Json(json!({ "waited_ms": ms })).into_response()
 }

@@ -71,11 +71,11 @@ async fn the_api_answers() {
 
             /customers/42/orders
             HTTP/1.1 200 OK
-            {"customer_id":42,"orders":[{"id":420,"customer_id":42,"status":"completed","total":40000,"created_at":"2025-07-15T09:42:00Z"},{"id":421,"customer_id":42,"status":"cancelled","total":35000,"created_at":"2025-02-18T09:13:00Z"},{"id":422,"customer_id":42,"status":"cancelled","total":30000,"created_at":"2025-09-21T09:44:00Z"},{"id":423,"customer_id":42,"status":"cancelled","total":25000,"created_at":"2025-04-24T09:15:00Z"},{"id":424,"customer_id":42,"status":"cancelled","total":15000,"created_at":"2025-11-27T09:46:00Z"},{"id":425,"customer_id":42,"status":"completed","total":5000,"created_at":"2025-06-02T09:17:00Z"}]}
+            {"customer_id":42,"orders":[{"id":420,"customer_id":42,"status":"completed","total":40000,"created_at":"2025-07-15T09:42:00Z"},{"id":421,"customer_id":42,"status":"pending","total":35000,"created_at":"2025-02-18T09:13:00Z"},{"id":422,"customer_id":42,"status":"pending","total":30000,"created_at":"2025-09-21T09:44:00Z"},{"id":423,"customer_id":42,"status":"cancelled","total":25000,"created_at":"2025-04-24T09:15:00Z"},{"id":424,"customer_id":42,"status":"completed","total":15000,"created_at":"2025-11-27T09:46:00Z"},{"id":425,"customer_id":42,"status":"completed","total":5000,"created_at":"2025-06-02T09:17:00Z"}]}
 
             /customers/42/orders?status=completed
             HTTP/1.1 200 OK
-            {"customer_id":42,"orders":[{"id":420,"customer_id":42,"status":"completed","total":40000,"created_at":"2025-07-15T09:42:00Z"},{"id":425,"customer_id":42,"status":"completed","total":5000,"created_at":"2025-06-02T09:17:00Z"}]}
+            {"customer_id":42,"orders":[{"id":420,"customer_id":42,"status":"completed","total":40000,"created_at":"2025-07-15T09:42:00Z"},{"id":424,"customer_id":42,"status":"completed","total":15000,"created_at":"2025-11-27T09:46:00Z"},{"id":425,"customer_id":42,"status":"completed","total":5000,"created_at":"2025-06-02T09:17:00Z"}]}
 
             /slow?ms=1
             HTTP/1.1 200 OK
@@ -95,6 +95,8 @@ async fn what_it_does_not_know_is_refused_in_json() {
             "/customers/acme",
             "/customers/42/orders?status=lost",
             "/customers?limit=0",
+            "/customers?limit=ten",
+            "/slow?ms=-1",
             "/nothing",
         ],
         expect![[r#"
@@ -117,6 +119,14 @@ async fn what_it_does_not_know_is_refused_in_json() {
             /customers?limit=0
             HTTP/1.1 400 Bad Request
             {"error":"limit must be 1 to 1000"}
+
+            /customers?limit=ten
+            HTTP/1.1 400 Bad Request
+            {"error":"limit and offset must be whole numbers"}
+
+            /slow?ms=-1
+            HTTP/1.1 400 Bad Request
+            {"error":"ms must be a whole number"}
 
             /nothing
             HTTP/1.1 404 Not Found
@@ -169,10 +179,10 @@ fn the_script_has_a_row_for_everyone() {
     expect![[r#"
         INSERT INTO customers VALUES (42, 'Acme Corp', 'contact@acme.com', 'Porto', '2024-07-15T09:42:00Z');
         INSERT INTO orders VALUES (420, 42, 'completed', 40000, '2025-07-15T09:42:00Z');
-        INSERT INTO orders VALUES (421, 42, 'cancelled', 35000, '2025-02-18T09:13:00Z');
-        INSERT INTO orders VALUES (422, 42, 'cancelled', 30000, '2025-09-21T09:44:00Z');
+        INSERT INTO orders VALUES (421, 42, 'pending', 35000, '2025-02-18T09:13:00Z');
+        INSERT INTO orders VALUES (422, 42, 'pending', 30000, '2025-09-21T09:44:00Z');
         INSERT INTO orders VALUES (423, 42, 'cancelled', 25000, '2025-04-24T09:15:00Z');
-        INSERT INTO orders VALUES (424, 42, 'cancelled', 15000, '2025-11-27T09:46:00Z');
+        INSERT INTO orders VALUES (424, 42, 'completed', 15000, '2025-11-27T09:46:00Z');
         INSERT INTO orders VALUES (425, 42, 'completed', 5000, '2025-06-02T09:17:00Z');"#]]
     .assert_eq(&lines.collect::<Vec<_>>().join("\n"));
 }
