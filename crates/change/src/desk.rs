@@ -154,7 +154,7 @@ impl Desk {
     ///
     /// Fault: `Conflict` where its end is recorded already.
     pub async fn finish(&self, claimed: ChangeRecord, end: End) -> Result<ChangeRecord, Fault> {
-        self.advance(&claimed.id, Event::Finish(&end)).await
+        self.advance_from(claimed, Event::Finish(&end)).await
     }
 
     /// What was being applied and has no end: after a start, what a crash left behind. Whoever gets these looks
@@ -167,14 +167,19 @@ impl Desk {
 
     /// Moves a change by compare-and-swap; reads again where somebody else was faster.
     async fn advance(&self, id: &str, event: Event<'_>) -> Result<ChangeRecord, Fault> {
+        let record = self.get(id).await?.ok_or_else(|| no_change(id))?;
+        self.advance_from(record, event).await
+    }
+
+    async fn advance_from(&self, mut record: ChangeRecord, event: Event<'_>) -> Result<ChangeRecord, Fault> {
         for _ in 0..ATTEMPTS_MAX {
-            let record = self.get(id).await?.ok_or_else(|| no_change(id))?;
             let (next, entry) = step(&record, event, self.clock.now())?;
             if let Some(done) = self.swap(next, &entry).await? {
                 return Ok(done);
             }
+            record = self.get(&record.id).await?.ok_or_else(|| no_change(&record.id))?;
         }
-        Err(Fault::new(Code::Busy, format!("change {id:?} is being changed by others; try again"))
+        Err(Fault::new(Code::Busy, format!("change {:?} is being changed by others; try again", record.id))
             .retry_after(Duration::from_secs(1)))
     }
 

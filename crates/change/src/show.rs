@@ -46,7 +46,7 @@ pub fn row(record: &ChangeRecord) -> Value {
 }
 
 /// The text with every character that would hide or reorder others written out; line ends and tabs stay.
-fn visible(text: &str) -> String {
+pub(crate) fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         if hides(c) { shown.extend(c.escape_unicode()) } else { shown.push(c) }

@@ -11,7 +11,7 @@ pub const TEXT_CHARS_MAX: usize = 1_000;
 pub enum Verdict {
     /// Do it.
     Approve,
-    /// Do not. For good: a new plan is a new change.
+    /// Do not. For good: a new plan is a new change. What was approved and not yet applied can be denied, too.
     Deny,
 }
 
@@ -105,8 +105,8 @@ pub enum Refusal {
         /// Where it stands.
         state: ChangeState,
     },
-    /// Its time is not over.
-    #[error("change {0:?} has not expired")]
+    /// It does not wait any more, or its time is not over.
+    #[error("change {0:?} does not wait, or its time is not over")]
     NotDue(String),
 }
 
@@ -134,7 +134,8 @@ pub fn step(
     let (event, detail) = match event {
         Event::Decide { approver, verdict, reason, plan_digest, apply_time } => {
             may_decide(change, approver, verdict)?;
-            expect_state(change, verb(verdict), now, &[ChangeState::Pending])?;
+            let (verb, wanted) = decidable(verdict);
+            expect_state(change, verb, now, wanted)?;
             if plan_digest.is_some_and(|seen| seen != change.plan_digest) {
                 return Err(Refusal::OtherPlan { id: change.id.clone(), digest: change.plan_digest.clone() });
             }
@@ -165,20 +166,12 @@ pub fn step(
             expect_state(change, "end", now, &[ChangeState::Applying])?;
             finish(&mut next, how, now)
         }
-        Event::Expire => {
-            expect_state(
-                change,
-                "expire",
-                change.created_at,
-                &[ChangeState::Pending, ChangeState::Approved],
-            )?;
-            if !is_due(change, now) {
-                return Err(Refusal::NotDue(change.id.clone()));
-            }
+        Event::Expire if is_due(change, now) => {
             let was = change.state.as_str();
             end(&mut next, ChangeState::Expired, None, change.expires_at);
             ("expired", format!("was {was} until {}", change.expires_at))
         }
+        Event::Expire => return Err(Refusal::NotDue(change.id.clone())),
     };
     Ok((next, JournalEntry { at: now, event: event.to_owned(), detail }))
 }
@@ -195,10 +188,12 @@ pub(crate) fn clean(text: &str) -> String {
     short.trim().to_owned()
 }
 
-fn verb(verdict: Verdict) -> &'static str {
+/// What a verdict is called, and where a change may stand for it: what was approved can still be denied, as long
+/// as nobody has begun to apply it.
+fn decidable(verdict: Verdict) -> (&'static str, &'static [ChangeState]) {
     match verdict {
-        Verdict::Approve => "approve",
-        Verdict::Deny => "deny",
+        Verdict::Approve => ("approve", &[ChangeState::Pending]),
+        Verdict::Deny => ("deny", &[ChangeState::Pending, ChangeState::Approved]),
     }
 }
 
