@@ -1,1 +1,18 @@
-//! web
+//! Tools on the web: declared REST APIs ([`rest`]) and the guarded fetch of pages ([`fetch`]).
+//!
+//! Both go out through one client that looks at every address before it connects to it: loopback, private,
+//! link-local and other special addresses are refused, on every redirect anew, unless an operator listed the
+//! very host and port in `allow_private`.
+
+mod address;
+mod client;
+mod error;
+mod html;
+mod place;
+mod text;
+
+pub mod fetch;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod beds;
