@@ -31,8 +31,8 @@ struct Entry {
 struct AsPut;
 
 impl MemoryCache {
-    /// A cache of about `bytes_max` bytes: keys, answers and an allowance for each entry. An answer of more than
-    /// an eighth of that is not kept; 0 keeps nothing.
+    /// A cache of about `bytes_max` bytes: keys, answers and an allowance for each entry. An entry of more than an
+    /// eighth of that is not kept; 0 keeps nothing.
     #[must_use]
     pub fn new(bytes_max: u64) -> Arc<Self> {
         let entries = Moka::builder()

@@ -90,6 +90,9 @@ impl SqliteStore {
     /// Waits for the work under way, moves the write-ahead log into the file and closes it. Whatever is asked
     /// afterwards fails.
     pub async fn close(&self) {
+        if self.writer.is_closed() {
+            return;
+        }
         self.readers.close().await;
         let checkpoint = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&self.writer).await;
         if let Err(error) = checkpoint.map_err(self.failed("move the write-ahead log")) {
@@ -212,4 +215,69 @@ async fn migrate(writer: &SqlitePool) -> Result<(), OpenError> {
     });
     let migrator = Migrator::with_migrations(steps.collect());
     migrator.run(writer).await.map_err(|error| OpenError::of_migration(error, known))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::needless_pass_by_value)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    async fn open() -> (tempfile::TempDir, Arc<SqliteStore>) {
+        let folder = tempfile::TempDir::new().unwrap();
+        let store = SqliteStore::open(&folder.path().join("store.db")).await.unwrap();
+        (folder, store)
+    }
+
+    /// What the store says when a statement fails on this pool.
+    async fn check(store: &SqliteStore, pool: &SqlitePool, statement: &'static str, expected: Expect) {
+        let error = sqlx::raw_sql(statement).execute(pool).await.unwrap_err();
+        let text = store.failed("try")(error).to_string();
+        expected.assert_eq(text.split_once("store.db\": ").unwrap().1);
+    }
+
+    #[tokio::test]
+    async fn each_write_lasts_as_long_as_it_says() {
+        let (_folder, store) = open().await;
+        // PRAGMA synchronous: 1 is NORMAL, 2 is FULL.
+        for (outlives, level) in [
+            (Durability::PowerCut, 2),
+            (Durability::Process, 1),
+            (Durability::Process, 1),
+            (Durability::PowerCut, 2),
+        ] {
+            let mut transaction = store.begin(outlives).await.unwrap();
+            let synchronous: i64 =
+                sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut *transaction).await.unwrap();
+            assert_eq!(synchronous, level);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_fails_says_what_to_do() {
+        let (_folder, store) = open().await;
+        check(
+            &store,
+            &store.readers,
+            "DELETE FROM keys",
+            expect!["this user must be able to read and write the file and its folder"],
+        )
+        .await;
+        check(&store, &store.readers, "SELECT nothing", expect!["the log has the cause"]).await;
+        let full = "PRAGMA max_page_count = 1; INSERT INTO change_journal \
+                    SELECT NULL, 'a', 1, 'e', hex(zeroblob(100000))";
+        check(&store, &store.writer, full, expect!["the disk is full; make room"]).await;
+        let other = connect(write_options(&store.path).busy_timeout(Duration::ZERO), 1).await.unwrap();
+        let _held = store.begin(Durability::Process).await.unwrap();
+        check(&store, &other, "BEGIN IMMEDIATE", expect!["another process holds it; stop that process"])
+            .await;
+    }
+
+    #[tokio::test]
+    async fn closing_twice_is_closing_once() {
+        let (_folder, store) = open().await;
+        store.close().await;
+        store.close().await;
+    }
 }

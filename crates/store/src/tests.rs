@@ -1,4 +1,7 @@
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
+use std::{
+    fs, future::poll_fn, os::unix::fs::PermissionsExt as _, path::Path, pin::pin, sync::Arc, task::Poll,
+    time::Duration,
+};
 
 use expect_test::{Expect, expect};
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
@@ -86,7 +89,7 @@ async fn opening_the_file_again_finds_everything() {
         tool: "sql_query".to_owned(),
         content: b"0123456789".repeat(10_000),
         created_at: now,
-        expires_at: now.after(std::time::Duration::from_secs(1)),
+        expires_at: now.after(Duration::from_secs(1)),
     };
     store.put(&artefact).await.unwrap();
     let before = all_of(&store).await;
@@ -250,34 +253,47 @@ async fn the_journal_is_only_ever_added_to() {
     }
 }
 
-/// A call that is aborted drops its futures anywhere: the writer must be free for the next one, with nothing
-/// half-done.
+/// Polls a future so many times; `None` where it was not done by then, and was dropped.
+async fn poll_times<T>(polls: u32, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    let mut polled = 0;
+    poll_fn(|context| {
+        polled += 1;
+        match future.as_mut().poll(context) {
+            Poll::Ready(done) => Poll::Ready(Some(done)),
+            Poll::Pending if polled < polls => Poll::Pending,
+            Poll::Pending => Poll::Ready(None),
+        }
+    })
+    .await
+}
+
+/// A call that is aborted drops its futures anywhere: nothing may be half-done, and the writer must be free for the
+/// next one.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_write_dropped_half_way_leaves_nothing_and_frees_the_writer() {
+async fn a_write_dropped_anywhere_is_whole_or_nothing() {
     let folder = TempDir::new().unwrap();
     let store = open(&folder).await;
     let now: Timestamp = "2026-11-22T00:00:00Z".parse().unwrap();
-    let large = |number: u32| Artefact {
+    let artefact = |number: u32| Artefact {
         handle: format!("art_{number}"),
         principal: "alice".to_owned(),
         tool: "sql_query".to_owned(),
         content: vec![7; 300_000],
         created_at: now,
-        expires_at: now.after(std::time::Duration::from_secs(1)),
+        expires_at: now.after(Duration::from_secs(1)),
     };
-    for number in 0..100 {
-        let artefact = large(number);
-        let put = store.put(&artefact);
-        // Each put is polled a few times more than the one before.
-        let mut left = number;
-        let gives_up = std::future::poll_fn(|context| {
-            left = left.saturating_sub(1);
-            context.waker().wake_by_ref();
-            if left == 0 { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
-        });
-        tokio::select! { biased; _ = put => {}, () = gives_up => {} }
+    let mut dropped = 0;
+    for number in 0..150 {
+        let artefact = artefact(number);
+        let put = poll_times(1 + number % 30, store.put(&artefact)).await;
         let slice = Artefacts::read(&*store, &artefact.handle, "alice", 0, u64::MAX, now).await.unwrap();
         assert!(slice.is_none_or(|slice| slice.bytes == artefact.content), "{number}");
+        match put {
+            Some(done) => done.unwrap(),
+            None => dropped += 1,
+        }
     }
-    store.put(&large(100)).await.unwrap();
+    assert!(dropped > 0, "every attempt was done before it could be dropped");
+    store.put(&artefact(150)).await.unwrap();
 }

@@ -170,7 +170,8 @@ async fn keeps_every_state_and_risk(store: &dyn Changes) {
 /// An approval binds to digests: what is read back must have the same ones.
 async fn keeps_the_digests_true(store: &dyn Changes) {
     let mut odd = change("digests");
-    odd.arguments = json!({ "floats": [0.1, -0.0, 1e300, 5e-324, 1.5, 100.0], "text": HARD_TEXTS });
+    let floats = [0.1, -0.0, 1e300, 5e-324, 100.0, 907.303_832_202_868_9, f64::MAX, f64::MIN_POSITIVE];
+    odd.arguments = json!({ "floats": floats, "text": HARD_TEXTS });
     odd.plan.payload = odd.arguments.clone();
     odd.arguments_digest = tool::json::digest(&odd.arguments);
     odd.plan_digest = odd.plan.digest();

@@ -122,7 +122,6 @@ async fn write_record(
 
 /// One of four statements, each of constants and parameters, so that an index serves each.
 fn list_query(filter: &ChangeFilter) -> QueryBuilder<Sqlite> {
-    let limit = if filter.limit == 0 { LIST_USUAL } else { filter.limit.min(LIST_MAX) };
     let mut query = QueryBuilder::new("SELECT * FROM changes WHERE true");
     if let Some(state) = filter.state {
         query.push(" AND state = ").push_bind(state.as_str());
@@ -130,8 +129,12 @@ fn list_query(filter: &ChangeFilter) -> QueryBuilder<Sqlite> {
     if let Some(requester) = &filter.requester {
         query.push(" AND requester = ").push_bind(requester.clone());
     }
-    query.push(" ORDER BY created_at DESC, number DESC LIMIT ").push_bind(limit);
+    query.push(" ORDER BY created_at DESC, number DESC LIMIT ").push_bind(list_limit(filter.limit));
     query
+}
+
+fn list_limit(wanted: u32) -> u32 {
+    if wanted == 0 { LIST_USUAL } else { wanted.min(LIST_MAX) }
 }
 
 fn change_of(row: &SqliteRow) -> Result<ChangeRecord, sqlx::Error> {
@@ -179,5 +182,19 @@ fn risk_name(risk: Risk) -> &'static str {
         Risk::Low => "low",
         Risk::Medium => "medium",
         Risk::High => "high",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::list_limit;
+
+    #[test]
+    fn a_list_is_as_long_as_wanted_up_to_its_bound() {
+        for (wanted, limit) in
+            [(0, 100), (1, 1), (999, 999), (1_000, 1_000), (1_001, 1_000), (u32::MAX, 1_000)]
+        {
+            assert_eq!(list_limit(wanted), limit, "{wanted}");
+        }
     }
 }

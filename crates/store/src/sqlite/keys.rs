@@ -48,7 +48,8 @@ const TOUCH: &str = "UPDATE keys SET last_used_at = used.at \
      FROM (SELECT value ->> 0 AS id, max(value ->> 1) AS at FROM json_each(?1) GROUP BY 1) AS used \
      WHERE keys.id = used.id AND (last_used_at IS NULL OR last_used_at < used.at)";
 
-/// Secrets come back with the primary first. A key has at most one in each slot.
+/// Secrets come back with the primary first. A key has at most one in each slot; one with two is never written, and
+/// answered with `Stale`.
 #[async_trait]
 impl Keys for SqliteStore {
     async fn by_hash(&self, hash: &str) -> Result<Option<Key>, StateError> {
