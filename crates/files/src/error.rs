@@ -33,6 +33,8 @@ pub(crate) enum FilesError {
     Forbidden { path: String },
     #[error("{path:?} is not UTF-8 text near byte {at}")]
     NotText { path: String, at: u64 },
+    #[error("{path:?} is larger than {bytes_max} bytes (`files.write_bytes_max`)")]
+    TooLarge { path: String, bytes_max: u64 },
     #[error("{what}")]
     BadArgument { pointer: &'static str, what: String },
     #[error(
@@ -74,6 +76,19 @@ impl FilesError {
         }
     }
 
+    /// True where something else stands at the place of a file: a folder, a link, more than fits.
+    pub(crate) fn is_another_kind(&self) -> bool {
+        matches!(
+            self,
+            Self::Folder { .. }
+                | Self::NotFolder { .. }
+                | Self::Special { .. }
+                | Self::Link { .. }
+                | Self::HardLink { .. }
+                | Self::TooLarge { .. }
+        )
+    }
+
     /// True where there is simply nothing of that name.
     pub(crate) fn is_absent(&self) -> bool {
         matches!(self, Self::NotFound { .. })
@@ -90,7 +105,7 @@ impl From<FilesError> for Fault {
             | E::Special { .. }
             | E::NotText { .. } => (Code::BadArguments, Some("/path")),
             E::BadArgument { pointer, .. } => (Code::BadArguments, Some(*pointer)),
-            E::TooMany { .. } => (Code::BadArguments, Some("/path")),
+            E::TooMany { .. } | E::TooLarge { .. } => (Code::BadArguments, Some("/path")),
             E::Escapes { .. }
             | E::Hidden { .. }
             | E::Link { .. }

@@ -98,7 +98,9 @@ impl Jail {
             #[cfg(target_os = "linux")]
             Way::Kernel => self.by_kernel(path, FOLDER),
             Way::Steps if self.symlinks == Symlinks::Beneath => {
-                self.steps.open_dir(path.as_str()).map(|dir| dir.into_std_file().into())
+                // What cap-std opens may be good for nothing but opening further; this can be listed too.
+                let opened = self.steps.open_dir(path.as_str());
+                opened.and_then(|dir| Ok(openat(&dir, ".", FOLDER, Mode::empty())?))
             }
             Way::Steps => self.by_steps(path, FOLDER),
         };
@@ -119,9 +121,12 @@ impl Jail {
         self.regular(opened.map_err(|e| FilesError::from_io("open", path, e.into()))?, path)
     }
 
-    /// Opens a folder and makes what is missing on the way, durably. Also says what was made, first made first.
-    pub(crate) fn folder_or_new(&self, path: &RelPath) -> Result<(OwnedFd, Vec<RelPath>), FilesError> {
-        let mut made = Vec::new();
+    /// Opens a folder and makes what is missing on the way, durably. Adds to `made` what was made, in that order.
+    pub(crate) fn folder_or_new(
+        &self,
+        path: &RelPath,
+        made: &mut Vec<RelPath>,
+    ) -> Result<OwnedFd, FilesError> {
         let mut at = RelPath::root();
         let mut folder = self.folder(&at)?;
         for name in path.names() {
@@ -141,7 +146,7 @@ impl Jail {
             };
             at = next;
         }
-        Ok((folder, made))
+        Ok(folder)
     }
 
     /// Lets only regular files through, and those with one name where that is the rule.

@@ -2,10 +2,11 @@
 //! `fs_write_text`.
 //!
 //! Invariants: no path leaves the root, whatever links and renames do meanwhile, since the kernel judges each path
-//! while it opens it ([`jail`]); only regular files are opened; a file is at any moment wholly old or wholly new
-//! ([`write`]). Rules of policy go by the target `files:<path>` in normal form. A list or a search covers all that is
+//! while it opens it (`jail.rs`); only regular files are opened; a file is at any moment wholly old or wholly new
+//! (`write.rs`). Rules of policy go by the target `files:<path>` in normal form. A list or a search covers all that is
 //! beneath its path: what a caller must never see belongs into `exclude`, not only into a rule about its path.
 
+mod attributes;
 mod config;
 mod error;
 mod halt;
@@ -297,5 +298,5 @@ fn outcome(value: Value, cut: Option<&'static str>) -> Outcome {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::needless_pass_by_value)]
 mod tests;

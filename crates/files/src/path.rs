@@ -15,7 +15,7 @@ pub(crate) const STAGED_SUFFIX: &str = ".tmp";
 /// A path in normal form: `.`, or names joined by `/`, none of which is empty, `.` or `..`.
 ///
 /// This is what policy, cache and audit go by. It does not say that the path is safe to open: links are the
-/// kernel's to judge, in [`crate::jail`].
+/// kernel's to judge, in `jail.rs`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct RelPath(String);
 

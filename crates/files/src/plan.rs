@@ -105,14 +105,7 @@ pub(crate) fn look(room: &Room, plan: &Plan, halt: &Halt) -> Result<Standing, Fi
     let (path, _) = payload(room, plan)?;
     match present(room, &path, halt) {
         Ok(now) => Ok(standing(plan, digest_of(now.as_ref()))),
-        Err(
-            error @ (FilesError::Folder { .. }
-            | FilesError::NotFolder { .. }
-            | FilesError::Special { .. }
-            | FilesError::Link { .. }
-            | FilesError::HardLink { .. }
-            | FilesError::BadArgument { .. }),
-        ) => Ok(Standing::Elsewhere(error.to_string())),
+        Err(error) if error.is_another_kind() => Ok(Standing::Elsewhere(error.to_string())),
         Err(error) => Err(error),
     }
 }
@@ -153,10 +146,8 @@ pub(crate) fn present_in(
         opened => opened?,
     };
     let bytes_max = room.config.write_bytes_max;
-    let bytes = read::whole(&opened, path, bytes_max, halt)?.ok_or_else(|| FilesError::BadArgument {
-        pointer: "/path",
-        what: format!("{:?} is larger than {bytes_max} bytes (`files.write_bytes_max`)", path.as_str()),
-    })?;
+    let bytes = read::whole(&opened, path, bytes_max, halt)?
+        .ok_or_else(|| FilesError::TooLarge { path: path.to_string(), bytes_max })?;
     let digest = digest_bytes(&bytes);
     Ok(Some(Present { opened, bytes, digest }))
 }

@@ -21,7 +21,7 @@ use rustix::{
 use tool::{Plan, Standing};
 
 use crate::{
-    Room,
+    Room, attributes,
     error::FilesError,
     halt::Halt,
     path::{RelPath, STAGED_PREFIX, STAGED_SUFFIX},
@@ -41,19 +41,22 @@ pub(crate) fn apply(room: &Room, plan: &Plan, halt: &Halt) -> Result<WriteResult
     // One write at a time: two plans for one file cannot both find it as it was.
     let _turn = room.writing.lock().unwrap_or_else(PoisonError::into_inner);
     halt.check()?;
-    let present = plan::present(room, &path, halt)?;
+    let present = plan::present(room, &path, halt).map_err(|e| drifted(e, &path))?;
     match plan::standing(plan, plan::digest_of(present.as_ref())) {
         Standing::Before => {}
         Standing::After => return confirm(room, plan, &path, &parent, present),
         Standing::Elsewhere(_) => return Err(FilesError::Drifted { path: path.to_string() }),
     }
-    let (folder, made) = if payload.create_parents {
-        room.jail.folder_or_new(&parent)?
+    let mut made = Vec::new();
+    let folder = if payload.create_parents {
+        room.jail.folder_or_new(&parent, &mut made)
     } else {
-        (room.jail.folder(&parent).map_err(|e| drifted_if_absent(e, &path))?, Vec::new())
+        room.jail.folder(&parent)
     };
-    let write = Write { room, plan, path: &path, name, folder: &folder, halt };
-    let written = write.put(&payload, present.as_ref());
+    let written = folder.map_err(|e| drifted(e, &path)).and_then(|folder| {
+        let write = Write { room, plan, path: &path, name, folder: &folder, halt };
+        write.put(&payload, present.as_ref())
+    });
     if written.is_err() {
         undo_folders(room, &made);
     }
@@ -74,7 +77,7 @@ fn confirm(
     }
     fsync(room.jail.folder(parent)?).map_err(|e| failed(e.into()))?;
     let bytes = present.map_or(0, |present| present.bytes.len() as u64);
-    Ok(WriteResult { path: path.to_string(), bytes, digest: plan.after.clone(), created: false })
+    Ok(WriteResult { path: path.to_string(), bytes, digest: plan.after.clone(), created: is_new(plan) })
 }
 
 /// One write in one open folder.
@@ -108,14 +111,15 @@ impl Write<'_> {
             path: self.path.to_string(),
             bytes: payload.text.len() as u64,
             digest: self.plan.after.clone(),
-            created: present.is_none(),
+            created: is_new(self.plan),
         })
     }
 
     /// The last look before the name is taken: the same file, with the same content. The instant between this and
     /// the rename cannot be closed for a file that is there; for a new one, the rename itself refuses.
     fn check_again(&self, present: Option<&Present>) -> Result<(), FilesError> {
-        let now = plan::present_in(self.room, self.folder, self.name, self.path, self.halt)?;
+        let now = plan::present_in(self.room, self.folder, self.name, self.path, self.halt)
+            .map_err(|e| drifted(e, self.path))?;
         let inode = |p: &Present| (p.opened.meta.dev(), p.opened.meta.ino());
         let same = match (present, &now) {
             (None, None) => true,
@@ -164,7 +168,7 @@ impl<'a> Staged<'a> {
         Ok(())
     }
 
-    /// Takes owner, group and permissions after the file that it replaces; a new file gets the planned ones.
+    /// Takes owner, group, permissions and attributes after the file that it replaces; a new file gets the planned ones.
     fn take_after(&self, present: Option<&Present>, mode: &str) -> io::Result<()> {
         let mode = match present {
             Some(present) => {
@@ -176,7 +180,8 @@ impl<'a> Staged<'a> {
             }
             None => u32::from_str_radix(mode, 8).map_err(|_| Errno::INVAL)?,
         };
-        self.file.set_permissions(Permissions::from_mode(mode & MODE_MASK))
+        self.file.set_permissions(Permissions::from_mode(mode & MODE_MASK))?;
+        present.map_or(Ok(()), |present| attributes::copy(&present.opened.file, &self.file))
     }
 
     /// Takes the name of the file that is there.
@@ -272,6 +277,14 @@ fn undo_folders(room: &Room, made: &[RelPath]) {
     }
 }
 
-fn drifted_if_absent(error: FilesError, path: &RelPath) -> FilesError {
-    if error.is_absent() { FilesError::Drifted { path: path.to_string() } } else { error }
+/// What stands where the file was planned is of another kind, or cannot be reached any more.
+fn drifted(error: FilesError, path: &RelPath) -> FilesError {
+    if error.is_another_kind() || error.is_absent() {
+        return FilesError::Drifted { path: path.to_string() };
+    }
+    error
+}
+
+fn is_new(plan: &Plan) -> bool {
+    plan.before == plan::ABSENT
 }

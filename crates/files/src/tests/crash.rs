@@ -1,7 +1,7 @@
 //! A write is killed at random moments, again and again: the file is wholly one text or wholly another.
 
 use std::{
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -16,7 +16,9 @@ use crate::{halt::Halt, write};
 
 /// Names the folder to a test process that is there to be killed.
 const VICTIM: &str = "FILES_TEST_VICTIM";
-const KILLS: u32 = 120;
+const KILLS_MIN: u32 = 120;
+/// On a busy machine it takes longer until kills have come at all moments.
+const KILLS_MAX: u32 = 2000;
 /// Kills come within so long of the first write; a write takes a few milliseconds.
 const WINDOW: Duration = Duration::from_millis(25);
 
@@ -46,6 +48,10 @@ fn plan_of(before: Option<&str>, after: &str) -> Plan {
 /// What the process that is killed does: it makes the file, writes one text over the other and removes all of it,
 /// for ever.
 #[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test process is told by its environment that it is a victim"
+)]
 fn victim() {
     let Ok(all) = std::env::var(VICTIM) else { return };
     let room = super::room(Path::new(&all), writable);
@@ -53,7 +59,7 @@ fn victim() {
     let [a, b] = texts();
     let plans = [plan_of(None, &a), plan_of(Some(&a), &b), plan_of(Some(&b), &a), plan_of(Some(&a), &b)];
     let _ = std::fs::remove_dir_all(&folder);
-    eprintln!("ready");
+    std::io::stderr().write_all(b"ready\n").unwrap();
     loop {
         for plan in &plans {
             write::apply(&room, plan, &Halt::at(Instant::now() + Duration::from_secs(60))).unwrap();
@@ -67,7 +73,10 @@ fn a_kill_at_any_moment_leaves_the_old_or_the_new() {
     let all = tempfile::tempdir().unwrap();
     std::fs::create_dir(all.path().join("root")).unwrap();
     let (mut absent, mut left, mut seen) = (0, 0, [0, 0]);
-    for _ in 0..KILLS {
+    for kill in 0..KILLS_MAX {
+        if kill >= KILLS_MIN && left > 0 && !seen.contains(&0) {
+            return;
+        }
         kill_a_victim(all.path());
         let file = all.path().join("root/deep/f");
         match std::fs::read_to_string(&file) {
@@ -84,7 +93,7 @@ fn a_kill_at_any_moment_leaves_the_old_or_the_new() {
         open(all.path(), writable);
         assert_eq!(leftovers(&all.path().join("root")), Vec::<PathBuf>::new(), "swept at the next start");
     }
-    assert!(seen[0] > 0 && seen[1] > 0 && left > 0, "kills came at all moments: {seen:?} {absent} {left}");
+    panic!("the kills did not come at all moments: {seen:?} {absent} {left}");
 }
 
 /// After a kill, the same plan either was done or can be done; it never drifts by itself.

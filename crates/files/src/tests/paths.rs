@@ -202,7 +202,7 @@ async fn no_hostile_path_reads_anything_outside() {
     for open in [false, true] {
         let place = Place::new(|config| {
             if open {
-                open_to_all(config)
+                open_to_all(config);
             }
         });
         let paths = hostile(place.all.path());
