@@ -1,1 +1,410 @@
-//! gate
+//! The gate: the one road that every call takes.
+//!
+//! `identify -> find -> allow -> admit -> validate -> authorize -> recall -> run -> bound -> record`
+//!
+//! A face hands in a [`Request`] and gets an [`Answer`]. Nothing else in the house can run a provider: a permit is
+//! made with the seal that only the gate holds.
+
+mod bound;
+mod breaker;
+mod calls;
+mod condition;
+mod config;
+mod hygiene;
+mod identify;
+mod keyring;
+mod limits;
+mod metrics;
+mod policy;
+mod recall;
+mod record;
+mod road;
+mod run;
+mod snapshot;
+mod validate;
+mod window;
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use audit::{Audit, Durability};
+use change::Desk;
+use serde_json::{Map, Value, json};
+use state::{Artefacts, Cache, Ledger};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tool::{Call, Caller, Clock, Fault, GateSeal, Line, Probe, Reply, RequestId, StopSource, Tool};
+
+pub use config::{
+    BreakerConfig, Config, LimitsConfig, OutputConfig, PrincipalConfig, RoleConfig, RuleConfig, RuleParts,
+    TierConfig, ToolConfig,
+};
+pub use identify::{Credentials, KeyHash, LOCAL_PRINCIPAL};
+pub use keyring::KeyRing;
+pub use limits::LimitState;
+pub use metrics::{Metrics, Stats, SystemSample};
+pub use snapshot::{Catalogue, Snapshot};
+
+use road::Journey;
+
+/// How long one provider may take to say how it is.
+const PROBE_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// How many refused logins are recorded one by one in a minute; the rest is summed up.
+const REFUSALS_PER_MINUTE: u32 = 60;
+
+/// What a face hands in.
+pub struct Request {
+    /// What the caller shows of itself.
+    pub credentials: Credentials,
+    /// What is asked for.
+    pub call: Call,
+    /// The line back to the caller while the call runs.
+    pub line: Arc<dyn Line>,
+}
+
+/// What a face gets back.
+#[derive(Debug)]
+pub struct Answer {
+    /// The id of the call.
+    pub request_id: RequestId,
+    /// Who called, where somebody was identified.
+    pub caller: Option<Arc<Caller>>,
+    /// The tool, where this caller may see it.
+    pub tool: Option<Arc<Tool>>,
+    /// What came of it.
+    pub result: Result<Reply, Fault>,
+    /// How the limit that matters most stands, where the call was counted.
+    pub limit: Option<LimitState>,
+    /// Whether the answer was given before.
+    pub cache: CacheUse,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// What the answer cache had to do with an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CacheUse {
+    /// Nothing: this tool's answers are not kept.
+    #[default]
+    None,
+    /// The answer was fetched, and kept.
+    Miss,
+    /// The answer was there.
+    Hit,
+}
+
+/// What the gate is made of. The binary brings it together.
+pub struct Parts {
+    /// The right to make callers and permits.
+    pub seal: Seal,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// The keys.
+    pub ring: Arc<KeyRing>,
+    /// Turns a presented secret into the hash it is stored by.
+    pub key_hash: KeyHash,
+    /// Answers kept for a while.
+    pub cache: Arc<dyn Cache>,
+    /// Which idempotency keys were used.
+    pub ledger: Arc<dyn Ledger>,
+    /// Results kept behind handles.
+    pub artefacts: Arc<dyn Artefacts>,
+    /// Where changes wait.
+    pub desk: Arc<Desk>,
+    /// The audit log.
+    pub audit: Audit,
+    /// What is counted and measured.
+    pub metrics: Arc<Metrics>,
+}
+
+/// The gate's seal: minted by the binary, or lent by a test process to its several gates.
+pub enum Seal {
+    /// The one of this process.
+    Own(GateSeal),
+    /// A test's.
+    Lent(&'static GateSeal),
+}
+
+impl std::ops::Deref for Seal {
+    type Target = GateSeal;
+
+    fn deref(&self) -> &GateSeal {
+        match self {
+            Self::Own(seal) => seal,
+            Self::Lent(seal) => seal,
+        }
+    }
+}
+
+/// The gate. Every face calls it, and nothing else runs a provider.
+pub struct Gate {
+    seal: Seal,
+    clock: Arc<dyn Clock>,
+    ring: Arc<KeyRing>,
+    key_hash: KeyHash,
+    cache: Arc<dyn Cache>,
+    ledger: Arc<dyn Ledger>,
+    artefacts: Arc<dyn Artefacts>,
+    desk: Arc<Desk>,
+    audit: Audit,
+    metrics: Arc<Metrics>,
+    snapshot: ArcSwap<Snapshot>,
+    health: ArcSwap<Vec<Probe>>,
+    limits: limits::Limits,
+    breakers: breaker::Breakers,
+    flights: recall::Flights,
+    noise: Mutex<audit::Noise>,
+    tasks: TaskTracker,
+    draining: CancellationToken,
+    closing: CancellationToken,
+}
+
+impl Gate {
+    /// Puts the gate together, with the snapshot it begins with.
+    #[must_use]
+    pub fn new(parts: Parts, snapshot: Arc<Snapshot>) -> Arc<Self> {
+        Arc::new(Self {
+            seal: parts.seal,
+            clock: parts.clock,
+            ring: parts.ring,
+            key_hash: parts.key_hash,
+            cache: parts.cache,
+            ledger: parts.ledger,
+            artefacts: parts.artefacts,
+            desk: parts.desk,
+            audit: parts.audit,
+            metrics: parts.metrics,
+            snapshot: ArcSwap::new(snapshot),
+            health: ArcSwap::default(),
+            limits: limits::Limits::default(),
+            breakers: breaker::Breakers::default(),
+            flights: recall::Flights::default(),
+            noise: Mutex::new(audit::Noise::new(REFUSALS_PER_MINUTE)),
+            tasks: TaskTracker::new(),
+            draining: CancellationToken::new(),
+            closing: CancellationToken::new(),
+        })
+    }
+
+    /// Takes one call from the door to the provider and back.
+    ///
+    /// The walk is a task of its own: it ends, and is written down, even where the face goes away or a provider
+    /// panics. Dropping this future says that the client left: what only reads is then stopped, what changes
+    /// something runs to its end.
+    pub async fn call(self: &Arc<Self>, request: Request) -> Answer {
+        let (source, gone) = StopSource::new();
+        let _leash = Leash(source);
+        let request_id = request.call.request_id.clone();
+        let journey = Journey::new(Arc::clone(self), request.call, request.line, gone);
+        let started = journey.started;
+        let credentials = request.credentials;
+        let walk = self.tasks.spawn(async move { journey.go(&credentials).await });
+        match walk.await {
+            Ok(answer) => answer,
+            // Providers have a net of their own; this is a fault in the road itself.
+            Err(error) => {
+                tracing::error!(request_id = request_id.as_str(), error = %error, "the road broke");
+                Answer {
+                    request_id,
+                    caller: None,
+                    tool: None,
+                    result: Err(Fault::internal(error)),
+                    limit: None,
+                    cache: CacheUse::None,
+                    elapsed: started.elapsed(),
+                }
+            }
+        }
+    }
+
+    /// Who these credentials stand for, for doors that only list.
+    pub async fn identify(&self, credentials: &Credentials) -> Result<Arc<Caller>, Fault> {
+        self.who(credentials, &self.snapshot()).await
+    }
+
+    /// The tools a caller sees, by name.
+    #[must_use]
+    pub fn visible(&self, caller: &Caller) -> Arc<[Arc<Tool>]> {
+        let snapshot = self.snapshot();
+        snapshot.policy.visible(caller, snapshot.catalogue.tools())
+    }
+
+    /// What holds for calls that begin now.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Lets a new snapshot hold for calls that begin from now on.
+    pub fn swap(&self, snapshot: Arc<Snapshot>) {
+        self.snapshot.store(snapshot);
+    }
+
+    /// What is counted and measured.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// How much was done.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.metrics.stats()
+    }
+
+    /// Hits and misses of the answer cache.
+    #[must_use]
+    pub fn cache_counts(&self) -> (u64, u64) {
+        self.metrics.cache_counts()
+    }
+
+    /// The calls of this caller's key today and this month.
+    pub async fn usage(&self, caller: &Caller) -> Result<(u64, u64), Fault> {
+        Ok(self.ring.usage(&caller.credential, self.clock.now()).await?)
+    }
+
+    /// How the sources were when they were last asked.
+    #[must_use]
+    pub fn health(&self) -> Arc<Vec<Probe>> {
+        self.health.load_full()
+    }
+
+    /// The sources that are left alone because they kept failing.
+    #[must_use]
+    pub fn open_breakers(&self) -> Vec<Arc<str>> {
+        self.breakers.open()
+    }
+
+    /// Asks every provider how its sources are, all at once and each for 5 s at most.
+    pub async fn refresh_health(&self) {
+        let snapshot = self.snapshot();
+        let probing = snapshot.catalogue.providers().iter().map(|provider| async {
+            let probes = tokio::time::timeout(PROBE_TIME_MAX, provider.probe()).await;
+            probes.unwrap_or_else(|_| vec![late_probe(provider.name())])
+        });
+        let probes = futures_util::future::join_all(probing).await;
+        self.health.store(Arc::new(probes.into_iter().flatten().collect()));
+    }
+
+    /// True once the gate has begun to stop.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.is_cancelled()
+    }
+
+    /// Stops: admits no more calls, waits for those that run, asks them to stop after `grace`, and gives up on
+    /// the rest a moment later.
+    ///
+    /// Returns how many calls were left.
+    pub async fn drain(&self, grace: Duration) -> usize {
+        self.draining.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(grace, self.tasks.wait()).await.is_ok() {
+            return 0;
+        }
+        self.closing.cancel();
+        let moment = Duration::from_millis(self.snapshot().config.limits.cancel_grace_ms) * 2;
+        let _ = tokio::time::timeout(moment, self.tasks.wait()).await;
+        self.tasks.len()
+    }
+
+    /// Finds out who is calling, and takes note of those who are nobody.
+    pub(crate) async fn who(
+        &self,
+        credentials: &Credentials,
+        snapshot: &Snapshot,
+    ) -> Result<Arc<Caller>, Fault> {
+        let principals = &snapshot.config.principals;
+        let now = self.clock.now();
+        let found =
+            identify::identify(credentials, &self.ring, &self.key_hash, principals, &self.seal, now).await;
+        if let Err(fault) = &found {
+            self.note_refusal(credentials, fault).await;
+        }
+        found
+    }
+
+    /// Records a refused login; where there are too many of them, only their number, a minute later.
+    async fn note_refusal(&self, credentials: &Credentials, fault: &Fault) {
+        let seen = {
+            let mut noise = self.noise.lock().unwrap_or_else(PoisonError::into_inner);
+            noise.see(Instant::now(), fault.code.row().name)
+        };
+        self.write_summary(seen.summary).await;
+        if !seen.record {
+            return;
+        }
+        tracing::warn!(cause = fault.chain(), "{fault}");
+        let mut body = Map::new();
+        body.insert("error".to_owned(), json!(fault.text));
+        body.insert("cause".to_owned(), json!(fault.chain()));
+        let shown = if matches!(credentials, Credentials::None) { "none" } else { "bearer" };
+        body.insert("credentials".to_owned(), json!(shown));
+        // Nothing was allowed, so nothing is withheld where this cannot be written; the log has it.
+        let _ = self.write_audit("auth.refused", body, Durability::Written).await;
+    }
+
+    async fn write_summary(&self, summary: Option<audit::Summary>) {
+        if let Some(summary) = summary {
+            tracing::warn!(count = summary.count, "more Invalid logins than are recorded one by one");
+            let _ = self.write_audit(audit::Summary::EVENT, summary.body(), Durability::Written).await;
+        }
+    }
+
+    /// Writes down what piles up between calls: how much was used, and how many logins were refused. The binary
+    /// calls it every second, and once more before it ends.
+    pub async fn tick(&self) {
+        if let Err(error) = self.ring.flush().await {
+            tracing::error!(error = %error, "what was used cannot be written down");
+        }
+        let summary = self.noise.lock().unwrap_or_else(PoisonError::into_inner).tick(Instant::now());
+        self.write_summary(summary).await;
+    }
+
+    /// Forgets kept results that are too old or too many. Returns how many went.
+    pub async fn prune(&self) -> Result<u64, Fault> {
+        let bytes_max = self.snapshot().config.output.artefacts_total_bytes_max;
+        Ok(self.artefacts.prune(self.clock.now(), bytes_max).await?)
+    }
+
+    /// Writes an audit record about the house itself: `server.started`, `config.reloaded`.
+    pub async fn note(&self, event: &'static str, body: Map<String, Value>) -> Result<(), Fault> {
+        self.write_audit(event, body, Durability::Synced).await
+    }
+
+    pub(crate) fn new_request_id(&self) -> RequestId {
+        RequestId::ours(uuid::Uuid::now_v7().to_string())
+    }
+
+    pub(crate) fn redact(&self, arguments: &Value, snapshot: &Snapshot) -> Value {
+        audit::redact(arguments, &snapshot.config.output.redact_names)
+    }
+}
+
+/// Says that the client left when the future of its call is dropped.
+struct Leash(StopSource);
+
+impl Drop for Leash {
+    fn drop(&mut self) {
+        self.0.ask();
+    }
+}
+
+fn late_probe(provider: &str) -> Probe {
+    let mut details = Map::new();
+    details.insert("error".to_owned(), json!("it did not say how it is in time"));
+    Probe {
+        source: provider.into(),
+        kind: "provider",
+        state: tool::ProbeState::Unhealthy,
+        latency: PROBE_TIME_MAX,
+        details,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -1,0 +1,203 @@
+//! What leaves the house is clean: no escape sequences, no control or invisible characters, no secrets.
+
+use std::{borrow::Cow, iter::Peekable, str::Chars};
+
+use serde_json::Value;
+use tool::Hygiene;
+
+/// What was taken out of a result.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Removed {
+    /// Characters that a person does not see, and escape sequences (each counts as its characters).
+    pub(crate) characters: usize,
+    /// Texts that were masked because they look like secrets or carry the name of one.
+    pub(crate) secrets: usize,
+}
+
+/// Cleans every text of a result in place, names of members too.
+///
+/// Strings keep their newlines and tabs. Masking goes by the operator's names, and under the strict profile by
+/// the known shapes of keys and tokens too.
+pub(crate) fn clean(value: &mut Value, profile: Hygiene, secret_names: &[String]) -> Removed {
+    let mut removed = Removed::default();
+    if profile != Hygiene::Off {
+        clean_value(value, profile, secret_names, &mut removed);
+    }
+    removed
+}
+
+fn clean_value(value: &mut Value, profile: Hygiene, names: &[String], removed: &mut Removed) {
+    match value {
+        Value::String(text) => clean_string(text, profile, removed),
+        Value::Array(items) => items.iter_mut().for_each(|item| clean_value(item, profile, names, removed)),
+        Value::Object(members) => {
+            if members.keys().any(|name| matches!(visible(name), Cow::Owned(_))) {
+                let renamed = std::mem::take(members).into_iter();
+                *members = renamed.map(|(name, member)| (visible(&name).into_owned(), member)).collect();
+            }
+            for (name, member) in members.iter_mut() {
+                if names.iter().any(|secret| secret.eq_ignore_ascii_case(name)) && !member.is_null() {
+                    *member = Value::from(audit::MASK);
+                    removed.secrets += 1;
+                } else {
+                    clean_value(member, profile, names, removed);
+                }
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+fn clean_string(text: &mut String, profile: Hygiene, removed: &mut Removed) {
+    if let Cow::Owned(clean) = visible(text) {
+        removed.characters += text.chars().count() - clean.chars().count();
+        *text = clean;
+    }
+    if profile == Hygiene::Strict
+        && let Cow::Owned(masked) = audit::mask_text(text)
+    {
+        removed.secrets += 1;
+        *text = masked;
+    }
+}
+
+/// The text without what a person does not see. Borrowed where nothing had to go.
+pub(crate) fn visible(text: &str) -> Cow<'_, str> {
+    let plain = |b: u8| (0x20..0x7f).contains(&b) || b == b'\n' || b == b'\t';
+    if text.bytes().all(plain) {
+        return Cow::Borrowed(text);
+    }
+    let mut clean = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\u{1b}' => skip_escape(&mut chars),
+            '\u{9b}' => skip_parameters(&mut chars),
+            '\u{90}' | '\u{98}' | '\u{9d}' | '\u{9e}' | '\u{9f}' => skip_string(&mut chars),
+            // A joiner that joins two letters beyond ASCII is part of the text (emoji, Persian, Indic scripts).
+            '\u{200c}' | '\u{200d}' if clean.chars().next_back().is_some_and(is_joinable) => clean.push(c),
+            _ if is_invisible(c) => {}
+            _ => clean.push(c),
+        }
+    }
+    if clean.len() == text.len() { Cow::Borrowed(text) } else { Cow::Owned(clean) }
+}
+
+fn is_joinable(c: char) -> bool {
+    !c.is_ascii() && !matches!(c, '\u{200c}' | '\u{200d}')
+}
+
+/// Control characters (C0 less newline and tab, DEL, C1), direction marks and overrides, zero-width and filler
+/// characters, tags and the variation selectors that can smuggle bytes.
+fn is_invisible(c: char) -> bool {
+    match c {
+        '\n' | '\t' => false,
+        _ if c.is_control() => true,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' => true,
+        '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' => true,
+        '\u{2028}' | '\u{2029}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}' => true,
+        '\u{fff9}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}' => true,
+        _ => false,
+    }
+}
+
+/// After ESC (ECMA-48): a control sequence, a string, or one or two characters.
+fn skip_escape(chars: &mut Peekable<Chars<'_>>) {
+    match chars.peek() {
+        Some('[') => {
+            chars.next();
+            skip_parameters(chars);
+        }
+        Some(']' | 'P' | 'X' | '^' | '_') => {
+            chars.next();
+            skip_string(chars);
+        }
+        Some(' '..='/') => {
+            while chars.next_if(|c| (' '..='/').contains(c)).is_some() {}
+            chars.next_if(|c| ('0'..='~').contains(c));
+        }
+        Some('0'..='~') => {
+            chars.next();
+        }
+        _ => {}
+    }
+}
+
+/// The rest of a control sequence: parameters, intermediates and one final character.
+fn skip_parameters(chars: &mut Peekable<Chars<'_>>) {
+    while chars.next_if(|c| (' '..='?').contains(c)).is_some() {}
+    chars.next_if(|c| ('@'..='~').contains(c));
+}
+
+/// The rest of a control string, up to its terminator (ST or BEL) or the end of the line.
+fn skip_string(chars: &mut Peekable<Chars<'_>>) {
+    while let Some(c) = chars.peek() {
+        match c {
+            '\n' => return,
+            '\u{7}' | '\u{9c}' => {
+                chars.next();
+                return;
+            }
+            '\u{1b}' => {
+                chars.next();
+                chars.next_if_eq(&'\\');
+                return;
+            }
+            _ => {
+                chars.next();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn check(text: &str, expected: Expect) {
+        expected.assert_eq(&visible(text));
+    }
+
+    #[test]
+    fn what_a_person_does_not_see_goes() {
+        check("plain\ttext\n", expect!["plain\ttext\n"]);
+        check("\u{1b}[31mred\u{1b}[0m \u{1b}[38;5;200mx", expect!["red x"]);
+        check("\u{1b}]8;;http://evil\u{7}link\u{1b}]8;;\u{1b}\\!", expect!["link!"]);
+        check("\u{1b}Pq#0;2;0\u{1b}\\after", expect!["after"]);
+        check("\u{1b}(Bx \u{1b}c y \u{9b}2Jz", expect!["x  y z"]);
+        check("a\u{8}b\u{7f}c\u{0}d\re", expect!["abcde"]);
+        check("\u{202e}txt.exe\u{202c}", expect!["txt.exe"]);
+        check("he\u{200b}l\u{feff}l\u{ad}o", expect!["hello"]);
+        check("hi\u{e0068}\u{e0069}", expect!["hi"]);
+        check("naïve Grüße 東京 👨‍👩‍👧 می‌خواهم", expect!["naïve Grüße 東京 👨‍👩‍👧 می‌خواهم"]);
+        check("a\u{200d}b", expect!["ab"]);
+        check("an unfinished \u{1b}]string stops at the line\nend", expect!["an unfinished \nend"]);
+    }
+
+    #[test]
+    fn named_members_are_masked_and_counted() {
+        let mut value = json!({ "Pin": 1234, "n": { "pin": null, "b\u{200b}": "x\u{200b}" } });
+        let removed = clean(&mut value, Hygiene::Standard, &["pin".to_owned()]);
+        assert_eq!(value, json!({ "Pin": "[redacted]", "n": { "pin": null, "b": "x" } }));
+        assert_eq!(removed, Removed { characters: 1, secrets: 1 });
+    }
+
+    proptest! {
+        #[test]
+        fn clean_is_clean_and_stays_so(text in any::<String>()) {
+            let once = visible(&text).into_owned();
+            prop_assert_eq!(visible(&once), once.as_str());
+            let joiners_only = once.chars().all(|c| !is_invisible(c) || matches!(c, '\u{200c}' | '\u{200d}'));
+            prop_assert!(joiners_only);
+        }
+
+        #[test]
+        fn plain_text_is_left_alone(text in "[ -~\n\tà-ÿа-я一-三]{0,60}") {
+            prop_assert_eq!(visible(&text), text.as_str());
+        }
+    }
+}

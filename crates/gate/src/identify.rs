@@ -1,0 +1,116 @@
+//! Who asks: from credentials to a caller.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use state::{Key, Slot};
+use tool::{Caller, Code, Fault, GateSeal, Identity, PrincipalKind, Rate, Secret, Timestamp};
+
+use crate::{config::PrincipalConfig, keyring::KeyRing, policy::LOCAL_ROLE};
+
+/// The principal of whoever sits at the machine and owns the data folder.
+pub const LOCAL_PRINCIPAL: &str = "local";
+
+/// What a caller shows of itself.
+#[derive(Clone, Debug)]
+pub enum Credentials {
+    /// Nothing.
+    None,
+    /// A bearer key, as it came.
+    Bearer(Secret),
+    /// The local socket or the command line in process: the operating system vouches for the user.
+    Local {
+        /// The user's id.
+        uid: u32,
+    },
+}
+
+/// Turns a presented secret into the hash it is stored by.
+pub type KeyHash = Arc<dyn Fn(&str) -> String + Send + Sync>;
+
+/// Finds out who these credentials stand for.
+///
+/// Fault: `Unauthenticated` where they stand for nobody, `Disabled` where the key was switched off. All unknown,
+/// expired and revoked keys get the same sentence.
+pub(crate) async fn identify(
+    credentials: &Credentials,
+    ring: &KeyRing,
+    hash: &KeyHash,
+    principals: &BTreeMap<String, PrincipalConfig>,
+    seal: &GateSeal,
+    now: Timestamp,
+) -> Result<Arc<Caller>, Fault> {
+    let identity = match credentials {
+        Credentials::None => {
+            let text = "missing API key; send `Authorization: Bearer <key>`";
+            return Err(Fault::new(Code::Unauthenticated, text));
+        }
+        Credentials::Local { uid } => local(*uid, principals),
+        Credentials::Bearer(secret) => {
+            let hash = hash(secret.expose());
+            let key = ring.find(&hash).await?.ok_or_else(|| invalid("no such key"))?;
+            of_key(&key, &hash, principals, now)?
+        }
+    };
+    Ok(Arc::new(Caller::vouch(seal, identity)))
+}
+
+fn of_key(
+    key: &Key,
+    hash: &str,
+    principals: &BTreeMap<String, PrincipalConfig>,
+    now: Timestamp,
+) -> Result<Identity, Fault> {
+    let secret =
+        key.secrets.iter().find(|secret| secret.hash == hash).ok_or_else(|| invalid("no such secret"))?;
+    if key.revoked_at.is_some() {
+        return Err(invalid("revoked"));
+    }
+    if key.expires_at.is_some_and(|end| end <= now) {
+        return Err(invalid("expired"));
+    }
+    if secret.expires_at.is_some_and(|end| end <= now) {
+        let which =
+            if secret.slot == Slot::Secondary { "secondary secret expired" } else { "secret expired" };
+        return Err(invalid(which));
+    }
+    if !key.enabled {
+        return Err(Fault::new(Code::Disabled, "API key disabled"));
+    }
+    let Some(principal) = principals.get(&key.principal) else {
+        return Err(invalid(&format!("its principal {:?} is not declared", key.principal)));
+    };
+    // A key never has a role that its principal lost.
+    let roles = key.roles.iter().filter(|role| principal.roles.contains(role));
+    Ok(Identity {
+        principal: key.principal.as_str().into(),
+        kind: principal.kind,
+        owner: principal.owner.as_deref().map(Into::into),
+        user_id: key.user_id.as_str().into(),
+        tier: key.tier.as_str().into(),
+        roles: roles.map(|role| Arc::from(role.as_str())).collect(),
+        credential: key.id.as_str().into(),
+        rate: key.rate_per_minute.map(Rate::per_minute),
+    })
+}
+
+fn local(uid: u32, principals: &BTreeMap<String, PrincipalConfig>) -> Identity {
+    let declared = principals.get(LOCAL_PRINCIPAL);
+    let roles: Arc<[Arc<str>]> = match declared {
+        Some(principal) => principal.roles.iter().map(|role| Arc::from(role.as_str())).collect(),
+        None => Arc::from([Arc::from(LOCAL_ROLE)]),
+    };
+    Identity {
+        principal: LOCAL_PRINCIPAL.into(),
+        kind: declared.map_or(PrincipalKind::Human, |principal| principal.kind),
+        owner: declared.and_then(|principal| principal.owner.as_deref().map(Into::into)),
+        user_id: format!("uid:{uid}").into(),
+        tier: LOCAL_PRINCIPAL.into(),
+        roles,
+        credential: format!("local:{uid}").into(),
+        rate: Some(Rate::per_minute(100_000)),
+    }
+}
+
+fn invalid(why: &str) -> Fault {
+    Fault::new(Code::Unauthenticated, "Invalid API key").with_log(why.to_owned())
+}

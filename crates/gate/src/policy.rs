@@ -1,0 +1,298 @@
+//! Who may call what. Roles hold rules; a rule that denies always wins, nothing is allowed by default, and a
+//! condition that cannot be evaluated denies.
+//!
+//! Rules are compiled once into an index from tool to rules, so that a decision looks only at the rules that
+//! can matter: deciding costs microseconds with a thousand rules.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use globset::{GlobBuilder, GlobMatcher};
+use serde_json::Value;
+use tool::{Audience, Caller, ConfigFault, Effect, Face, Identity, Timestamp, Tool};
+
+use crate::{
+    condition::{Condition, Scene},
+    config::{RoleConfig, RuleConfig, RuleParts, pointer},
+};
+
+/// The role of whoever sits at the machine and owns the data folder: everything, administration too. A role of
+/// this name in the configuration takes its place.
+pub(crate) const LOCAL_ROLE: &str = "local";
+
+/// The compiled rules of a snapshot.
+pub(crate) struct Policy {
+    rules: Vec<Rule>,
+    /// For each tool, in the catalogue's order: the rules that select it, by role.
+    by_tool: HashMap<Arc<str>, Vec<(Arc<str>, RuleIndex)>>,
+    /// The lists that were made for a set of roles.
+    lists: Mutex<HashMap<RoleSet, Arc<[Arc<Tool>]>>>,
+}
+
+type RuleIndex = usize;
+
+/// Roles, sorted.
+type RoleSet = Vec<Arc<str>>;
+
+/// One compiled rule.
+struct Rule {
+    sense: Sense,
+    targets: Option<Vec<GlobMatcher>>,
+    when: Option<Condition>,
+    /// What it says, for the hash and for the log.
+    text: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sense {
+    Allows,
+    Denies,
+}
+
+/// Which tools a rule is about.
+enum Selector {
+    Name(String),
+    Glob(GlobMatcher),
+    Effect(Effect),
+    Label(String),
+    Source(GlobMatcher),
+    Admin,
+}
+
+/// What the rules say about a call.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Go ahead. The hash of the rules that decided; approvals bind to it.
+    Allowed {
+        /// The hash.
+        rules_hash: String,
+    },
+    /// Stop. Why, for the log; the caller learns only that it is so.
+    Denied {
+        /// Which rule, or that none allows it.
+        because: String,
+    },
+}
+
+/// Finds what is wrong with the rules.
+pub(crate) fn check(roles: &BTreeMap<String, RoleConfig>) -> Vec<ConfigFault> {
+    let mut faults = Vec::new();
+    for_each_rule(roles, |role, sense, i, rule| {
+        let list = if sense == Sense::Allows { "allow" } else { "deny" };
+        let at = pointer(&["roles", role, list, &i.to_string()]);
+        if let Err(fault) = compile(sense, rule, &at, role) {
+            faults.push(*fault);
+        }
+    });
+    faults
+}
+
+impl Policy {
+    /// Compiles the rules against these tools. Rules that do not compile are refused.
+    pub(crate) fn new(
+        roles: &BTreeMap<String, RoleConfig>,
+        tools: &[Arc<Tool>],
+    ) -> Result<Self, Vec<ConfigFault>> {
+        let faults = check(roles);
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let mut policy =
+            Self { rules: Vec::new(), by_tool: HashMap::new(), lists: Mutex::new(HashMap::new()) };
+        for_each_rule(roles, |role, sense, i, rule| {
+            let at = format!("{role}/{i}");
+            if let Ok((compiled, selectors)) = compile(sense, rule, &at, role) {
+                policy.add(compiled, &selectors, role, tools);
+            }
+        });
+        if !roles.contains_key(LOCAL_ROLE) {
+            let all =
+                Rule { sense: Sense::Allows, targets: None, when: None, text: "local: everything".into() };
+            let selectors = [
+                Selector::Effect(Effect::Reads),
+                Selector::Effect(Effect::Changes),
+                Selector::Effect(Effect::Destroys),
+                Selector::Admin,
+            ];
+            policy.add(all, &selectors, LOCAL_ROLE, tools);
+        }
+        Ok(policy)
+    }
+
+    /// True where some arguments might be allowed: what a caller may not call at all does not exist for it.
+    pub(crate) fn may_see(&self, caller: &Identity, tool: &Tool) -> bool {
+        let rules = self.rules_for(caller, tool);
+        let barred = rules.iter().any(|rule| rule.sense == Sense::Denies && rule.is_unconditional());
+        !barred && rules.iter().any(|rule| rule.sense == Sense::Allows)
+    }
+
+    /// The tools this caller sees, in the order of `tools`. Remembered for each set of roles.
+    pub(crate) fn visible(&self, caller: &Caller, tools: &[Arc<Tool>]) -> Arc<[Arc<Tool>]> {
+        let mut roles = caller.roles.to_vec();
+        roles.sort_unstable();
+        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        let make = || tools.iter().filter(|tool| self.may_see(caller, tool)).cloned().collect();
+        Arc::clone(lists.entry(roles).or_insert_with(make))
+    }
+
+    /// Decides about a call with canonical arguments.
+    pub(crate) fn decide(
+        &self,
+        caller: &Identity,
+        tool: &Tool,
+        arguments: &Value,
+        target: &str,
+        face: Face,
+        now: Timestamp,
+    ) -> Verdict {
+        let rules = self.rules_for(caller, tool);
+        let scene = Scene::new(caller, tool, arguments, target, face, now);
+        let mut hasher = blake3::Hasher::new();
+        for rule in rules.iter().filter(|rule| rule.sense == Sense::Denies) {
+            match rule.holds(target, &scene) {
+                Ok(false) => hasher.update(rule.text.as_bytes()),
+                Ok(true) => return Verdict::Denied { because: format!("denied by {}", rule.text) },
+                Err(e) => {
+                    return Verdict::Denied { because: format!("{} cannot be evaluated: {e}", rule.text) };
+                }
+            };
+        }
+        for rule in rules.iter().filter(|rule| rule.sense == Sense::Allows) {
+            match rule.holds(target, &scene) {
+                Ok(false) => {}
+                Ok(true) => {
+                    hasher.update(rule.text.as_bytes());
+                    return Verdict::Allowed { rules_hash: hasher.finalize().to_hex()[..32].to_owned() };
+                }
+                Err(e) => {
+                    return Verdict::Denied { because: format!("{} cannot be evaluated: {e}", rule.text) };
+                }
+            }
+        }
+        Verdict::Denied { because: format!("no rule allows {} on {target:?}", tool.name) }
+    }
+
+    fn add(&mut self, rule: Rule, selectors: &[Selector], role: &str, tools: &[Arc<Tool>]) {
+        let role: Arc<str> = role.into();
+        let index = self.rules.len();
+        let sense = rule.sense;
+        self.rules.push(rule);
+        for tool in tools {
+            if selectors.iter().any(|selector| selector.selects(tool, sense)) {
+                let entry = self.by_tool.entry(tool.name.shared()).or_default();
+                entry.push((Arc::clone(&role), index));
+            }
+        }
+    }
+
+    fn rules_for(&self, caller: &Identity, tool: &Tool) -> Vec<&Rule> {
+        let candidates = self.by_tool.get(tool.name.as_str()).map(Vec::as_slice).unwrap_or_default();
+        let mine = candidates.iter().filter(|(role, _)| caller.roles.contains(role));
+        mine.map(|(_, index)| &self.rules[*index]).collect()
+    }
+}
+
+impl Rule {
+    fn is_unconditional(&self) -> bool {
+        self.targets.is_none() && self.when.is_none()
+    }
+
+    fn holds(&self, target: &str, scene: &Scene<'_>) -> Result<bool, String> {
+        if let Some(targets) = &self.targets
+            && !targets.iter().any(|glob| glob.is_match(target))
+        {
+            return Ok(false);
+        }
+        self.when.as_ref().map_or(Ok(true), |when| when.holds(scene))
+    }
+}
+
+impl Selector {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text == "group:admin" {
+            return Ok(Self::Admin);
+        }
+        match text.split_once(':') {
+            Some(("effect", effect)) => match effect {
+                "reads" => Ok(Self::Effect(Effect::Reads)),
+                "changes" => Ok(Self::Effect(Effect::Changes)),
+                "destroys" => Ok(Self::Effect(Effect::Destroys)),
+                other => Err(format!("{other:?} is no effect; expected reads, changes or destroys")),
+            },
+            Some(("label", label)) if !label.is_empty() => Ok(Self::Label(label.to_owned())),
+            Some(("source", source)) if !source.is_empty() => Ok(Self::Source(glob(source)?)),
+            Some((group, _)) => Err(format!(
+                "{group:?} selects nothing; expected a tool name, a glob, effect:, label:, source: or group:admin"
+            )),
+            None if text.is_empty() => Err("an empty selector selects nothing".to_owned()),
+            None if text.contains(['*', '?', '[', '{']) => Ok(Self::Glob(glob(text)?)),
+            None => Ok(Self::Name(text.to_owned())),
+        }
+    }
+
+    fn selects(&self, tool: &Tool, sense: Sense) -> bool {
+        let hidden = tool.audience == Audience::Admins && sense == Sense::Allows;
+        match self {
+            Self::Name(name) => tool.name.as_str() == name,
+            Self::Admin => tool.audience == Audience::Admins,
+            _ if hidden => false,
+            Self::Glob(glob) => glob.is_match(tool.name.as_str()),
+            Self::Effect(effect) => tool.effect == *effect,
+            Self::Label(label) => tool.labels.iter().any(|l| l.as_ref() == label),
+            Self::Source(glob) => glob.is_match(tool.source.as_ref()),
+        }
+    }
+}
+
+fn for_each_rule(roles: &BTreeMap<String, RoleConfig>, mut f: impl FnMut(&str, Sense, usize, &RuleConfig)) {
+    for (name, role) in roles {
+        role.deny.iter().enumerate().for_each(|(i, rule)| f(name, Sense::Denies, i, rule));
+        role.allow.iter().enumerate().for_each(|(i, rule)| f(name, Sense::Allows, i, rule));
+    }
+}
+
+fn compile(
+    sense: Sense,
+    rule: &RuleConfig,
+    at: &str,
+    role: &str,
+) -> Result<(Rule, Vec<Selector>), Box<ConfigFault>> {
+    let parts = match rule {
+        RuleConfig::Selector(selector) => {
+            &RuleParts { tools: vec![selector.clone()], targets: None, when: None }
+        }
+        RuleConfig::Full(parts) => parts,
+    };
+    let fault = |place: &str, text: String| Box::new(ConfigFault::new(format!("{at}{place}"), text));
+    if sense == Sense::Denies && (parts.tools.is_empty() || parts.targets.as_ref().is_some_and(Vec::is_empty))
+    {
+        return Err(fault("", "an empty list selects nothing, so this rule would deny nothing".to_owned()));
+    }
+    let selectors = parts.tools.iter().map(|text| Selector::parse(text).map_err(|e| fault("", e)));
+    let selectors = selectors.collect::<Result<_, _>>()?;
+    let globs = |list: &Vec<String>| {
+        list.iter().map(|text| glob(text).map_err(|e| fault("/targets", e))).collect::<Result<Vec<_>, _>>()
+    };
+    let targets = parts.targets.as_ref().map(globs).transpose()?;
+    let condition = |text: &String| Condition::parse(text).map_err(|e| fault("/when", e));
+    let when = parts.when.as_ref().map(condition).transpose()?;
+    let verb = if sense == Sense::Allows { "allow" } else { "deny" };
+    let text = format!(
+        "{role}: {verb} {:?}{}{}",
+        parts.tools,
+        parts.targets.as_ref().map(|t| format!(" on {t:?}")).unwrap_or_default(),
+        parts.when.as_ref().map(|w| format!(" when {w}")).unwrap_or_default(),
+    );
+    Ok((Rule { sense, targets, when, text }, selectors))
+}
+
+fn glob(text: &str) -> Result<GlobMatcher, String> {
+    let glob = GlobBuilder::new(text).literal_separator(true).backslash_escape(true).build();
+    glob.map(|glob| glob.compile_matcher()).map_err(|e| format!("{text:?} is not a glob: {}", e.kind()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -1,0 +1,79 @@
+//! What was answered before: the cache for what reads, the ledger for what changes.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
+use serde_json::{Value, json};
+use state::{CacheKey, LedgerKey};
+use tool::{Code, Fault, json::digest};
+
+use crate::run::Granted;
+
+/// The longest idempotency key, in bytes (the draft-ietf-httpapi-idempotency-key-header leaves it open).
+const KEY_BYTES_MAX: usize = 255;
+
+/// Turns at the same missing answer: one call fetches it, the others wait and find it in the cache.
+#[derive(Default)]
+pub(crate) struct Flights {
+    turns: Mutex<HashMap<CacheKey, Weak<tokio::sync::Mutex<()>>>>,
+}
+
+impl Flights {
+    /// The turn for an answer. Lock it, look into the cache again, and only then fetch.
+    pub(crate) fn turn(&self, key: &CacheKey) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(turn) = turns.get(key).and_then(Weak::upgrade) {
+            return turn;
+        }
+        turns.retain(|_, turn| turn.strong_count() > 0);
+        let turn = Arc::new(tokio::sync::Mutex::new(()));
+        turns.insert(key.clone(), Arc::downgrade(&turn));
+        turn
+    }
+}
+
+/// The key of an answer: the principal and its roles, the snapshot, the tool and the canonical arguments.
+pub(crate) fn cache_key(granted: &Granted, snapshot_hash: &str) -> CacheKey {
+    let key = digest(&json!({
+        "principal": granted.caller.principal,
+        "roles": granted.caller.roles,
+        "snapshot": snapshot_hash,
+        "tool": granted.entry.tool.name,
+        "arguments": granted.arguments,
+    }));
+    CacheKey(key.into())
+}
+
+/// The ledger's key of a call that carries an idempotency key.
+///
+/// Fault: `Malformed` where the key is empty, too long or not printable.
+pub(crate) fn ledger_key(granted: &Granted, key: &str) -> Result<LedgerKey, Fault> {
+    if key.is_empty() || key.len() > KEY_BYTES_MAX || !key.bytes().all(|b| (0x20..0x7f).contains(&b)) {
+        let text = format!("an idempotency key has 1 to {KEY_BYTES_MAX} printable ASCII characters");
+        return Err(Fault::new(Code::Malformed, text));
+    }
+    Ok(LedgerKey {
+        principal: granted.caller.principal.to_string(),
+        tool: granted.entry.tool.name.to_string(),
+        key: key.to_owned(),
+    })
+}
+
+/// True where a fault proves that nothing was done, so the same idempotency key may be used again.
+pub(crate) fn surely_had_no_effect(fault: &Fault) -> bool {
+    !matches!(
+        fault.code,
+        Code::Upstream | Code::OutcomeUnknown | Code::TimedOut | Code::Cancelled | Code::Internal
+    )
+}
+
+/// What the ledger keeps of an answer: one that held a secret is not kept.
+pub(crate) fn kept(outcome: &tool::Outcome) -> String {
+    if outcome.notes.get("secret") == Some(&Value::Bool(true)) {
+        return json!({ "repeated": true, "detail": "the first answer held a secret and is not kept" })
+            .to_string();
+    }
+    outcome.to_json()
+}

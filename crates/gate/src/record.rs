@@ -1,0 +1,265 @@
+//! What is written down of a call: the audit record, the log line and the metrics. Before the answer leaves.
+
+use std::{sync::Arc, time::Duration};
+
+use audit::{Durability, Record};
+use serde_json::{Map, Value, json};
+use state::{ChangeRecord, ChangeState};
+use tool::{Body, Code, Fault, Identity, Reply, Standing};
+
+use crate::{
+    Gate,
+    road::Journey,
+    run::{Granted, Settle},
+    snapshot::Entry,
+};
+
+impl Journey {
+    /// Writes down that something is about to be changed. Nothing is changed that could not be written down.
+    pub(crate) async fn write_intent(&self, granted: &Granted) -> Result<(), Fault> {
+        let mut body = self.common();
+        body.insert("target".to_owned(), json!(granted.target));
+        let durability = Durability::Synced;
+        self.gate.write_audit("call.intent", body, durability).await
+    }
+
+    /// Writes down how the call ended. Where that cannot be done, its result is withheld.
+    pub(crate) async fn record(
+        &self,
+        result: Result<Reply, Fault>,
+        elapsed: Duration,
+    ) -> Result<Reply, Fault> {
+        let name = self.trail.tool.as_ref().map_or("unknown", |tool| tool.name.as_str());
+        self.gate.metrics.call_ended(name, self.call.face, result.as_ref().err(), elapsed);
+        self.log(&result, name, elapsed);
+        let Some(caller) = &self.trail.caller else {
+            // Nobody was identified: the gate has noted that already, summed up where there is too much of it.
+            return result;
+        };
+        let mut body = self.common();
+        body.insert("latency_ms".to_owned(), json!(millis(elapsed)));
+        body.insert("tier".to_owned(), json!(caller.tier));
+        describe(&result, &mut body);
+        let changes = self.trail.tool.as_ref().is_some_and(|tool| tool.has_effect()) && result.is_ok();
+        let durability = if changes { Durability::Synced } else { Durability::Written };
+        match self.gate.write_audit("call.outcome", body, durability).await {
+            Ok(()) => result,
+            Err(_) if changes => Err(Fault::new(
+                Code::OutcomeUnknown,
+                "the call ended but could not be recorded; look before you ask again",
+            )),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    fn common(&self) -> Map<String, Value> {
+        let trail = &self.trail;
+        let mut body = Map::new();
+        let mut put = |name: &str, value: Value| {
+            if !value.is_null() {
+                body.insert(name.to_owned(), value);
+            }
+        };
+        put("request_id", json!(self.call.request_id));
+        if self.call.correlation_id != self.call.request_id {
+            put("correlation_id", json!(self.call.correlation_id));
+        }
+        put("face", json!(self.call.face));
+        put("label", json!(self.call.label));
+        if let Some(caller) = &trail.caller {
+            put_identity(&mut put, caller);
+        }
+        let subject = || self.call.kind.subject().chars().take(128).collect::<String>();
+        put("tool", json!(trail.tool.as_ref().map_or_else(subject, |tool| tool.name.to_string())));
+        put("effect", json!(trail.tool.as_ref().map(|tool| tool.effect)));
+        put("target", json!(trail.target));
+        put("change", json!(trail.change));
+        put(
+            "params",
+            trail.arguments.as_ref().map_or(Value::Null, |sent| self.gate.redact(sent, &self.snapshot)),
+        );
+        put("params_digest", json!(trail.arguments_digest));
+        put("snapshot", json!(self.snapshot.hash));
+        put("rules", json!(trail.rules_hash));
+        put("because", json!(trail.because));
+        body
+    }
+
+    fn log(&self, result: &Result<Reply, Fault>, name: &str, elapsed: Duration) {
+        let request_id = self.call.request_id.as_str();
+        let correlation_id = self.call.correlation_id.as_str();
+        let user_id = self.trail.caller.as_ref().map(|caller| caller.user_id.to_string()).unwrap_or_default();
+        let latency_ms = millis(elapsed);
+        match result {
+            Ok(_) => tracing::info!(
+                request_id,
+                correlation_id,
+                tool_name = name,
+                user_id,
+                latency_ms,
+                "Tool executed successfully"
+            ),
+            Err(fault) if fault.code == Code::Internal => tracing::error!(
+                request_id,
+                correlation_id,
+                tool_name = name,
+                user_id,
+                latency_ms,
+                cause = fault.chain(),
+                "{fault}"
+            ),
+            Err(fault) => tracing::warn!(
+                request_id,
+                correlation_id,
+                tool_name = name,
+                user_id,
+                latency_ms,
+                code = fault.code.row().name,
+                cause = fault.chain(),
+                because = self.trail.because,
+                "{fault}"
+            ),
+        }
+    }
+}
+
+impl Gate {
+    /// Writes an audit record.
+    ///
+    /// Fault: `Busy` where it cannot be written: what is not recorded does not happen.
+    pub(crate) async fn write_audit(
+        &self,
+        event: &'static str,
+        body: Map<String, Value>,
+        durability: Durability,
+    ) -> Result<(), Fault> {
+        let record = Record { at: self.clock.now(), event, body };
+        match self.audit.write(record, durability).await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                tracing::error!(error = %error, event, "the audit log cannot be written");
+                let text = "the audit log cannot be written, and nothing happens that is not recorded";
+                Err(Fault::new(Code::Busy, text).retry_after(Duration::from_secs(5)).because(error))
+            }
+        }
+    }
+
+    /// Settles a change that was applied: looks whether it is done, and writes that into its journal.
+    pub(crate) fn settle_change(self: &Arc<Self>, entry: Arc<Entry>, claimed: ChangeRecord) -> Settle {
+        let gate = Arc::clone(self);
+        Box::new(move |result| {
+            Box::pin(async move {
+                let standing = entry.provider.look(&claimed.plan).await;
+                let (end, answer) = judge(&claimed, result, standing);
+                let record = gate.desk.finish(claimed, end).await?;
+                answer.map(|details| {
+                    let mut shown = change::show(&record);
+                    if let (Some(members), Value::Object(details)) = (shown.as_object_mut(), details) {
+                        members.insert("result".to_owned(), Value::Object(details));
+                    }
+                    Reply::value(shown)
+                })
+            })
+        })
+    }
+
+    /// Looks at every change that was being applied when the process died, and settles it by what is there.
+    /// Called once, before the first call.
+    ///
+    /// Returns the changes and how they ended.
+    pub async fn recover(self: &Arc<Self>) -> Result<Vec<ChangeRecord>, Fault> {
+        let mut settled = Vec::new();
+        for change in self.desk.unfinished().await? {
+            let snapshot = self.snapshot();
+            let standing = match snapshot.catalogue.find(&change.tool) {
+                Some(entry) => entry.provider.look(&change.plan).await,
+                None => Err(Fault::not_found(format!("its tool {:?} is gone", change.tool))),
+            };
+            let interrupted =
+                Err(Fault::new(Code::OutcomeUnknown, "the server died while it was being applied"));
+            let (end, _) = judge(&change, interrupted, standing);
+            let mut body = Map::new();
+            body.insert("change".to_owned(), json!(change.id));
+            body.insert("tool".to_owned(), json!(change.tool));
+            let record = self.desk.finish(change, end).await?;
+            body.insert("state".to_owned(), json!(record.state));
+            self.write_audit("change.recovered", body, Durability::Synced).await?;
+            tracing::warn!(
+                change = record.id,
+                state = record.state.as_str(),
+                "a change was interrupted by the end of the process and is settled now"
+            );
+            settled.push(record);
+        }
+        Ok(settled)
+    }
+}
+
+/// How a change ended: by what the provider says and by what is really there; what is there counts.
+fn judge(
+    change: &ChangeRecord,
+    result: Result<Reply, Fault>,
+    standing: Result<Standing, Fault>,
+) -> (change::End, Result<Value, Fault>) {
+    debug_assert_eq!(change.state, ChangeState::Applying);
+    match (result, standing) {
+        (Ok(Reply::Done(outcome)), Ok(Standing::After)) => (change::End::Applied, Ok(outcome.to_value())),
+        (Ok(_), Ok(standing)) => {
+            let text = format!("it was reported done, but the target is {standing:?}");
+            (change::End::NeedsOperator(text.clone()), Err(Fault::new(Code::OutcomeUnknown, text)))
+        }
+        (Ok(_), Err(e)) => {
+            let text = format!("it was reported done, but the target cannot be looked at: {e}");
+            (change::End::NeedsOperator(text.clone()), Err(Fault::new(Code::OutcomeUnknown, text)))
+        }
+        (Err(fault), Ok(Standing::Before)) => (change::End::Failed(fault.text.clone()), Err(fault)),
+        (Err(fault), Ok(Standing::After)) if fault.code == Code::OutcomeUnknown => {
+            (change::End::Applied, Ok(json!({ "note": fault.text })))
+        }
+        (Err(fault), _) if fault.code == Code::Drifted => {
+            (change::End::Drifted(fault.text.clone()), Err(fault))
+        }
+        (Err(fault), standing) => {
+            let text = format!("{fault}; the target is {standing:?}");
+            (change::End::NeedsOperator(text), Err(fault))
+        }
+    }
+}
+
+/// How it ended, for the record.
+fn describe(result: &Result<Reply, Fault>, body: &mut Map<String, Value>) {
+    match result {
+        Ok(Reply::Done(outcome)) => {
+            let size = match &outcome.body {
+                Body::Raw(json) => json.get().len(),
+                Body::Value(value) => value.to_string().len(),
+            };
+            body.insert("outcome".to_owned(), json!("success"));
+            body.insert("result_size".to_owned(), json!(size));
+            if let Some(cut) = &outcome.cut {
+                body.insert("cut".to_owned(), json!(cut));
+            }
+        }
+        Ok(Reply::NeedsInput(_)) => drop(body.insert("outcome".to_owned(), json!("needs_input"))),
+        Ok(Reply::Task(id)) => {
+            body.insert("outcome".to_owned(), json!("task"));
+            body.insert("task".to_owned(), json!(id));
+        }
+        Err(fault) => {
+            body.insert("outcome".to_owned(), json!(fault.code.row().name));
+            body.insert("result_size".to_owned(), json!(0));
+            body.insert("error".to_owned(), json!(fault.text));
+        }
+    }
+}
+
+fn put_identity(put: &mut impl FnMut(&str, Value), caller: &Identity) {
+    put("principal", json!(caller.principal));
+    put("kind", json!(caller.kind));
+    put("user_id", json!(caller.user_id));
+    put("key", json!(caller.credential));
+}
+
+fn millis(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1_000_000.0).round() / 1000.0
+}

@@ -1,0 +1,394 @@
+//! The one road from a request to a provider and back. Each step takes what the step before proved, and what was
+//! learned on the way is written down at the end, whatever came of it.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::Value;
+use state::{CacheKey, Cached, ChangeRecord, Claim, LedgerKey};
+use tokio::time::Instant;
+use tool::{
+    Approval, Body, Caching, Call, Caller, Code, Fault, Kind, Line, Outcome, Reply, RequestId, Stop, Tool,
+    json::{digest, parse},
+};
+
+use crate::{
+    Answer, CacheUse, Credentials, Gate, LimitState,
+    bound::bound,
+    limits::Slot,
+    policy::Verdict,
+    recall,
+    run::{Around, Done, Granted, Settle, Work},
+    snapshot::{Entry, Snapshot},
+};
+
+/// One call on its way.
+pub(crate) struct Journey {
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) call: Arc<Call>,
+    pub(crate) line: Arc<dyn Line>,
+    pub(crate) gone: Stop,
+    pub(crate) started: Instant,
+    pub(crate) depth: u8,
+    pub(crate) trail: Trail,
+}
+
+/// What was learned on the way, for the record.
+#[derive(Default)]
+pub(crate) struct Trail {
+    pub(crate) caller: Option<Arc<Caller>>,
+    pub(crate) tool: Option<Arc<Tool>>,
+    pub(crate) target: Option<Arc<str>>,
+    pub(crate) arguments: Option<Arc<Value>>,
+    pub(crate) arguments_digest: Option<Arc<str>>,
+    pub(crate) rules_hash: Option<Arc<str>>,
+    pub(crate) because: Option<String>,
+    pub(crate) change: Option<Arc<str>>,
+    pub(crate) limit: Option<LimitState>,
+    pub(crate) cache: CacheUse,
+}
+
+/// What is to be called: the tool, and the approved change where one is to be applied.
+struct Subject {
+    entry: Arc<Entry>,
+    change: Option<ChangeRecord>,
+}
+
+impl Journey {
+    pub(crate) fn new(gate: Arc<Gate>, call: Call, line: Arc<dyn Line>, gone: Stop) -> Self {
+        let snapshot = gate.snapshot();
+        let call = Arc::new(call);
+        Self { gate, snapshot, call, line, gone, started: Instant::now(), depth: 0, trail: Trail::default() }
+    }
+
+    /// A call made by a call.
+    pub(crate) fn inside(gate: Arc<Gate>, call: Call, line: Arc<dyn Line>, depth: u8) -> Self {
+        Self { depth, ..Self::new(gate, call, line, Stop::never()) }
+    }
+
+    /// The whole way, from credentials.
+    pub(crate) async fn go(mut self, credentials: &Credentials) -> Answer {
+        self.gate.metrics.call_began();
+        let result = match self.gate.who(credentials, &self.snapshot).await {
+            Ok(caller) => Box::pin(self.walk(caller)).await,
+            Err(fault) => Err(fault),
+        };
+        self.arrive(result).await
+    }
+
+    /// The whole way, for a caller the gate has identified already.
+    pub(crate) async fn go_as(mut self, caller: Arc<Caller>) -> Answer {
+        self.gate.metrics.call_began();
+        let result = Box::pin(self.walk(caller)).await;
+        self.arrive(result).await
+    }
+
+    /// The road.
+    async fn walk(&mut self, caller: Arc<Caller>) -> Result<Reply, Fault> {
+        self.trail.caller = Some(Arc::clone(&caller));
+        let subject = self.find(&caller).await?;
+        let slot = self.admit(&caller, &subject.entry.tool).await?;
+        let arguments = self.validate(&subject)?;
+        let granted = self.authorize(caller, &subject.entry, arguments)?;
+        let around = Around { line: Arc::clone(&self.line), gone: self.gone.clone(), slot: Arc::new(slot) };
+        let outcome = match self.perform(&granted, subject.change, &around).await? {
+            Reply::Done(outcome) => outcome,
+            other => return Ok(other),
+        };
+        let output = &self.snapshot.config.output;
+        let (gate, tool) = (&self.gate, &granted.entry.tool);
+        let bounded =
+            bound(outcome, &granted.caller, tool, output, &*gate.artefacts, gate.clock.now()).await?;
+        Ok(Reply::Done(bounded))
+    }
+
+    /// Finds what is asked for. What this caller may not see is not found, like what is not there.
+    async fn find(&mut self, caller: &Caller) -> Result<Subject, Fault> {
+        let (name, change) = match &self.call.kind {
+            Kind::Tool { name, .. } => (Arc::clone(name), None),
+            Kind::Apply { change } => {
+                self.trail.change = Some(Arc::clone(change));
+                let record = self.gate.desk.get(change).await?;
+                let mine = record.filter(|record| record.requester == caller.principal.as_ref());
+                let record = mine.ok_or_else(|| Fault::not_found(format!("Change not found: {change}")))?;
+                (Arc::from(record.tool.as_str()), Some(record))
+            }
+            Kind::ReadResource { uri } => return Err(Fault::not_found(format!("Resource not found: {uri}"))),
+            Kind::GetPrompt { name, .. } => {
+                return Err(Fault::not_found(format!("Prompt not found: {name}")));
+            }
+            Kind::Complete { of, .. } => {
+                return Err(Fault::not_found(format!("Nothing to complete for: {of}")));
+            }
+        };
+        let found = self.snapshot.catalogue.find(&name);
+        let seen = found.filter(|entry| self.snapshot.policy.may_see(caller, &entry.tool));
+        let Some(entry) = seen else {
+            self.trail.because =
+                Some(if found.is_some() { "not visible" } else { "no such tool" }.to_owned());
+            let shown: String = name.chars().take(128).collect();
+            return Err(Fault::not_found(format!("Tool not found: {shown}")));
+        };
+        self.trail.tool = Some(Arc::clone(&entry.tool));
+        Ok(Subject { entry: Arc::clone(entry), change })
+    }
+
+    /// Counts the call and takes its places.
+    async fn admit(&mut self, caller: &Arc<Caller>, tool: &Tool) -> Result<Slot, Fault> {
+        if self.gate.is_draining() {
+            let text = "the server is stopping; ask again in a moment";
+            return Err(Fault::new(Code::Busy, text).retry_after(Duration::from_secs(1)));
+        }
+        let limits = &self.snapshot.config.limits;
+        let tier = self.snapshot.tier(&caller.tier);
+        // A call inside another was counted with it; it still needs a place at its source.
+        if self.depth == 0 {
+            self.gate.ring.used(&caller.credential, self.gate.clock.now());
+            let (now, wall) = (Instant::now(), self.gate.clock.now());
+            let (state, counted) = self.gate.limits.count(caller, tool, limits, tier, now, wall);
+            self.trail.limit = Some(state);
+            counted.inspect_err(|_| self.gate.metrics.limit_hit(&caller.credential))?;
+            self.gate.limits.admit(caller, tool, limits, tier).await
+        } else {
+            self.gate.limits.admit_inside(tool, limits).await
+        }
+    }
+
+    /// Brings the arguments into canonical form.
+    fn validate(&mut self, subject: &Subject) -> Result<(Value, String), Fault> {
+        let bytes_max = self.snapshot.config.limits.arguments_bytes_max;
+        let entry = &subject.entry;
+        let mut arguments = match &subject.change {
+            Some(change) => change.arguments.clone(),
+            None => entry.input.canonical(self.call.kind.arguments(), bytes_max)?,
+        };
+        let target = entry.provider.target(&entry.tool, &mut arguments)?;
+        Ok((arguments, target))
+    }
+
+    /// Asks the rules, now that it is known exactly what is asked for.
+    fn authorize(
+        &mut self,
+        caller: Arc<Caller>,
+        entry: &Arc<Entry>,
+        (arguments, target): (Value, String),
+    ) -> Result<Granted, Fault> {
+        let arguments = Arc::new(arguments);
+        let arguments_digest: Arc<str> = digest(&arguments).into();
+        let target: Arc<str> = target.into();
+        self.trail.arguments = Some(Arc::clone(&arguments));
+        self.trail.arguments_digest = Some(Arc::clone(&arguments_digest));
+        self.trail.target = Some(Arc::clone(&target));
+        let (tool, now) = (&entry.tool, self.gate.clock.now());
+        let verdict = self.snapshot.policy.decide(&caller, tool, &arguments, &target, self.call.face, now);
+        let rules_hash: Arc<str> = match verdict {
+            Verdict::Allowed { rules_hash } => rules_hash.into(),
+            Verdict::Denied { because } => {
+                self.trail.because = Some(because);
+                let text = format!("tool not allowed: {} may not be called with these arguments", tool.name);
+                return Err(Fault::new(Code::Denied, text));
+            }
+        };
+        self.trail.rules_hash = Some(Arc::clone(&rules_hash));
+        let most = tool.time_max.min(Duration::from_millis(self.snapshot.config.limits.request_timeout_ms));
+        let time = self.call.time_max.map_or(most, |wanted| wanted.min(most));
+        Ok(Granted {
+            caller,
+            entry: Arc::clone(entry),
+            call: Arc::clone(&self.call),
+            arguments,
+            arguments_digest,
+            target,
+            rules_hash,
+            deadline: Instant::now() + time,
+            snapshot: Arc::clone(&self.snapshot),
+            depth: self.depth,
+        })
+    }
+
+    /// Does what was granted: looks, plans, applies or acts.
+    async fn perform(
+        &mut self,
+        granted: &Granted,
+        change: Option<ChangeRecord>,
+        around: &Around,
+    ) -> Result<Reply, Fault> {
+        let tool = &granted.entry.tool;
+        match change {
+            Some(change) => self.apply(granted, &change.id, around).await,
+            None if tool.approval == Approval::Needed => self.plan(granted, around).await,
+            None if tool.has_effect() => self.act(granted, around).await,
+            None => match tool.caching {
+                Caching::Off => self.look(granted, around).await,
+                Caching::For(keep) => self.look_cached(granted, around, keep).await,
+            },
+        }
+    }
+
+    async fn look(&self, granted: &Granted, around: &Around) -> Result<Reply, Fault> {
+        let Done::Reply(reply) = self.gate.look(granted, Work::Run, around).await? else {
+            return Err(Fault::internal("a plan came back from work that only looks"));
+        };
+        check_output(granted, &reply)?;
+        Ok(reply)
+    }
+
+    /// Looks into the cache first; of several that miss the same answer, one fetches it.
+    async fn look_cached(
+        &mut self,
+        granted: &Granted,
+        around: &Around,
+        keep: Duration,
+    ) -> Result<Reply, Fault> {
+        let key = recall::cache_key(granted, &self.snapshot.hash);
+        if let Some(reply) = self.cached(&key).await? {
+            return Ok(reply);
+        }
+        let turn = self.gate.flights.turn(&key);
+        let waited = tokio::time::timeout_at(granted.deadline, turn.lock()).await;
+        let _turn =
+            waited.map_err(|_| Fault::new(Code::TimedOut, "the same question is still being answered"))?;
+        if let Some(reply) = self.cached(&key).await? {
+            return Ok(reply);
+        }
+        self.gate.metrics.cache_asked(false);
+        self.trail.cache = CacheUse::Miss;
+        let reply = self.look(granted, around).await?;
+        if let Reply::Done(outcome) = &reply {
+            let answer = Cached { json: outcome.to_json().into() };
+            if let Err(error) = self.gate.cache.put(key, answer, keep).await {
+                tracing::warn!(error = %error, "the answer cannot be cached");
+            }
+        }
+        Ok(reply)
+    }
+
+    async fn cached(&mut self, key: &CacheKey) -> Result<Option<Reply>, Fault> {
+        // A cache that fails is a cache that misses.
+        let found = self.gate.cache.get(key).await.unwrap_or_else(|error| {
+            tracing::warn!(error = %error, "the answer cache cannot be read");
+            None
+        });
+        let Some(answer) = found else { return Ok(None) };
+        let value = parse(answer.json.as_bytes()).map_err(Fault::internal)?;
+        self.gate.metrics.cache_asked(true);
+        self.trail.cache = CacheUse::Hit;
+        Ok(Some(Reply::value(value)))
+    }
+
+    /// Plans, and leaves the plan with the desk.
+    async fn plan(&mut self, granted: &Granted, around: &Around) -> Result<Reply, Fault> {
+        let Done::Plan(plan) = self.gate.look(granted, Work::Plan, around).await? else {
+            return Err(Fault::internal("an answer came back where a plan was asked for"));
+        };
+        let record = self.gate.desk.propose(change::Proposal {
+            tool: granted.entry.tool.name.shared(),
+            requester: tool::Identity::clone(&granted.caller),
+            arguments: granted.arguments.as_ref().clone(),
+            plan,
+            rules_hash: granted.rules_hash.to_string(),
+            request_id: self.call.request_id.to_string(),
+            four_eyes: self.snapshot.config.four_eyes,
+        });
+        let record = record.await?;
+        self.trail.change = Some(record.id.as_str().into());
+        Ok(Reply::value(change::show(&record)))
+    }
+
+    /// Consumes an approval and applies its plan.
+    async fn apply(&self, granted: &Granted, id: &str, around: &Around) -> Result<Reply, Fault> {
+        let claimed = self.gate.desk.claim(id, &granted.caller, &granted.rules_hash).await?;
+        let work = Work::Apply(claimed.plan.clone());
+        if let Err(fault) = self.write_intent(granted).await {
+            let end = change::End::Failed("it could not be recorded, so it was not begun".to_owned());
+            self.gate.desk.finish(claimed, end).await?;
+            return Err(fault);
+        }
+        let settle = self.gate.settle_change(Arc::clone(&granted.entry), claimed);
+        self.gate.act(granted, work, around, settle).await
+    }
+
+    /// Changes something at once, at most once for each idempotency key.
+    async fn act(&self, granted: &Granted, around: &Around) -> Result<Reply, Fault> {
+        let key = match &self.call.idempotency_key {
+            Some(key) => Some(recall::ledger_key(granted, key)?),
+            None => None,
+        };
+        if let Some(key) = &key
+            && let Some(reply) = self.claim(granted, key).await?
+        {
+            return Ok(reply);
+        }
+        if let Err(fault) = self.write_intent(granted).await {
+            if let Some(key) = &key {
+                self.gate.ledger.release(key).await?;
+            }
+            return Err(fault);
+        }
+        let settle = self.settle_ledger(granted, key);
+        self.gate.act(granted, Work::Run, around, settle).await
+    }
+
+    /// Claims an idempotency key; the earlier answer where there is one.
+    async fn claim(&self, granted: &Granted, key: &LedgerKey) -> Result<Option<Reply>, Fault> {
+        let now = self.gate.clock.now();
+        let until = now.after(Duration::from_secs(self.snapshot.config.output.idempotency_hours * 3600));
+        match self.gate.ledger.claim(key, &granted.arguments_digest, now, until).await? {
+            Claim::Fresh => Ok(None),
+            Claim::Done(json) => Ok(Some(Reply::value(parse(json.as_bytes()).map_err(Fault::internal)?))),
+            Claim::Open => Err(Fault::new(
+                Code::Conflict,
+                "a call with this idempotency key has begun and its outcome is not known yet; look before you ask again",
+            )),
+            Claim::Clash => Err(Fault::new(
+                Code::Conflict,
+                "this idempotency key was used with other arguments; use a new key for another call",
+            )),
+        }
+    }
+
+    fn settle_ledger(&self, granted: &Granted, key: Option<LedgerKey>) -> Settle {
+        let (gate, granted) = (Arc::clone(&self.gate), granted.clone());
+        Box::new(move |result| {
+            Box::pin(async move {
+                if let Ok(reply) = &result {
+                    check_output(&granted, reply)?;
+                }
+                let Some(key) = key else { return result };
+                match &result {
+                    Ok(Reply::Done(outcome)) => gate.ledger.settle(&key, &recall::kept(outcome)).await?,
+                    Err(fault) if recall::surely_had_no_effect(fault) => gate.ledger.release(&key).await?,
+                    _ => {}
+                }
+                result
+            })
+        })
+    }
+
+    /// The end of the way: records, and only then answers.
+    async fn arrive(self, result: Result<Reply, Fault>) -> Answer {
+        let elapsed = self.started.elapsed();
+        let result = self.record(result, elapsed).await;
+        Answer {
+            request_id: RequestId::clone(&self.call.request_id),
+            caller: self.trail.caller,
+            tool: self.trail.tool,
+            result,
+            limit: self.trail.limit,
+            cache: self.trail.cache,
+            elapsed,
+        }
+    }
+}
+
+/// An output that breaks its promised schema is ours to mend.
+fn check_output(granted: &Granted, reply: &Reply) -> Result<(), Fault> {
+    let (Some(schema), Reply::Done(Outcome { body: Body::Value(value), .. })) =
+        (&granted.entry.output, reply)
+    else {
+        return Ok(());
+    };
+    schema.check_output(value).map_err(|e| {
+        Fault::internal(format!("the result of {} breaks its output schema: {e}", granted.entry.tool.name))
+    })
+}

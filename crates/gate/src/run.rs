@@ -1,0 +1,260 @@
+//! The work itself: under a deadline, with two levels of cancellation, behind a breaker, retried only where that
+//! is safe, and never able to bring the house down.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use futures_util::{FutureExt as _, future::BoxFuture};
+use serde_json::Value;
+use tokio::time::Instant;
+use tool::{
+    Blame, Call, Caller, Code, Effect, Fault, Line, Permit, Plan, Repeats, Reply, Stop, StopSource, Talk,
+};
+
+use crate::{Gate, breaker::Health, calls::GateCalls, limits::Slot, snapshot::Entry, snapshot::Snapshot};
+
+/// What the gate granted: everything a permit is made of. One permit is made for each attempt.
+#[derive(Clone)]
+pub(crate) struct Granted {
+    pub(crate) caller: Arc<Caller>,
+    pub(crate) entry: Arc<Entry>,
+    pub(crate) call: Arc<Call>,
+    pub(crate) arguments: Arc<Value>,
+    pub(crate) arguments_digest: Arc<str>,
+    pub(crate) target: Arc<str>,
+    pub(crate) rules_hash: Arc<str>,
+    pub(crate) deadline: Instant,
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) depth: u8,
+}
+
+/// What is to be done with a permit.
+#[derive(Clone)]
+pub(crate) enum Work {
+    Run,
+    Plan,
+    Apply(Plan),
+}
+
+/// What came of it.
+pub(crate) enum Done {
+    Reply(Reply),
+    Plan(Plan),
+}
+
+/// The surroundings of running work.
+pub(crate) struct Around {
+    pub(crate) line: Arc<dyn Line>,
+    /// Asked when the client has gone away.
+    pub(crate) gone: Stop,
+    pub(crate) slot: Arc<Slot>,
+}
+
+/// Called with what came of work that had an effect, whether somebody still waited for it or not.
+pub(crate) type Settle =
+    Box<dyn FnOnce(Result<Reply, Fault>) -> BoxFuture<'static, Result<Reply, Fault>> + Send>;
+
+impl Gate {
+    /// Does work that has no effect: it stops when the client goes, and may be tried again.
+    pub(crate) async fn look(
+        self: &Arc<Self>,
+        granted: &Granted,
+        work: Work,
+        around: &Around,
+    ) -> Result<Done, Fault> {
+        let tool = &granted.entry.tool;
+        let safe = tool.repeats == Repeats::Safe && !tool.has_effect();
+        let mut waits = tool.retry.filter(|_| safe).map(|retry| {
+            ExponentialBuilder::default()
+                .with_min_delay(retry.wait)
+                .with_max_delay(retry.wait_max)
+                .with_max_times(retry.again_max as usize)
+                .with_jitter()
+                .build()
+        });
+        loop {
+            let (source, stop) = StopSource::new();
+            let attempt = self.attempt(granted, work.clone(), around, stop);
+            let result = self.until_told(attempt, granted, &source, Some(&around.gone)).await;
+            let fault = match result {
+                Err(fault) if fault.is_transient() && fault.code != Code::TimedOut => fault,
+                other => return other,
+            };
+            let Some(wait) = waits.as_mut().and_then(Iterator::next) else { return Err(fault) };
+            let wait = wait.max(fault.retry_after.unwrap_or_default());
+            if Instant::now() + wait >= granted.deadline {
+                return Err(fault);
+            }
+            tracing::debug!(tool_name = %tool.name, error = %fault, "retrying");
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Does work that has an effect: it runs to its end in a task of its own, is settled there, and is never
+    /// tried again. Where it takes too long, the answer is that nobody knows.
+    pub(crate) async fn act(
+        self: &Arc<Self>,
+        granted: &Granted,
+        work: Work,
+        around: &Around,
+        settle: Settle,
+    ) -> Result<Reply, Fault> {
+        let (source, stop) = StopSource::new();
+        let gate = Arc::clone(self);
+        let (task_granted, slot) = (granted.clone(), Arc::clone(&around.slot));
+        let line = Arc::clone(&around.line);
+        let task = self.tasks.spawn(async move {
+            let around = Around { line, gone: Stop::never(), slot };
+            let result = gate.attempt(&task_granted, work, &around, stop).await;
+            let reply = result.and_then(|done| match done {
+                Done::Reply(reply) => Ok(reply),
+                Done::Plan(_) => Err(Fault::internal("a plan came back from work that changes something")),
+            });
+            settle(reply).await
+        });
+        let ended = async { task.await.map_err(Fault::internal)? };
+        self.until_told(ended, granted, &source, None).await
+    }
+
+    /// One attempt: past the breaker, with a permit of its own, and a net under it.
+    async fn attempt(
+        self: &Arc<Self>,
+        granted: &Granted,
+        work: Work,
+        around: &Around,
+        stop: Stop,
+    ) -> Result<Done, Fault> {
+        let config = &granted.snapshot.config.breaker;
+        let source = &granted.entry.tool.source;
+        self.breakers.admit(source, config, Instant::now())?;
+        let learn = Learn { gate: self, granted, health: Health::Unknown };
+        let result = AssertUnwindSafe(self.work(granted, work, around, stop)).catch_unwind().await;
+        let result = result.unwrap_or_else(|panic| {
+            Err(Fault::internal(format!("{} panicked: {}", granted.entry.tool.name, panic_text(&*panic))))
+        });
+        learn.end(&result);
+        result
+    }
+
+    async fn work(
+        self: &Arc<Self>,
+        granted: &Granted,
+        work: Work,
+        around: &Around,
+        stop: Stop,
+    ) -> Result<Done, Fault> {
+        let permit = Permit::grant(
+            &self.seal,
+            Arc::clone(&granted.caller),
+            Arc::clone(&granted.entry.tool),
+            Arc::clone(&granted.call),
+            Arc::clone(&granted.arguments),
+            granted.deadline.into_std(),
+        );
+        let calls = Arc::new(GateCalls::new(self, granted));
+        let talk = Talk::new(Arc::clone(&around.line), stop, calls);
+        let provider = &granted.entry.provider;
+        match work {
+            Work::Run => provider.run(permit, talk).await.map(Done::Reply),
+            Work::Plan => provider.plan(permit, talk).await.map(Done::Plan),
+            Work::Apply(plan) => provider.apply(permit, plan, talk).await.map(Done::Reply),
+        }
+    }
+
+    /// Waits for work until it ends, its time is up, its client is gone (where that matters) or the house closes.
+    /// Then it is asked to stop, and a moment later let go: dropping it aborts what reads; what changes goes on
+    /// in its own task.
+    async fn until_told<T>(
+        &self,
+        work: impl Future<Output = Result<T, Fault>>,
+        granted: &Granted,
+        source: &StopSource,
+        gone: Option<&Stop>,
+    ) -> Result<T, Fault> {
+        tokio::pin!(work);
+        let left = async {
+            match gone {
+                Some(gone) => gone.asked().await,
+                None => std::future::pending().await,
+            }
+        };
+        let told = tokio::select! {
+            biased;
+            result = &mut work => return result,
+            () = tokio::time::sleep_until(granted.deadline) => Told::TimeIsUp,
+            () = left => Told::ClientLeft,
+            () = self.closing.cancelled() => Told::Closing,
+        };
+        source.ask();
+        let grace = Duration::from_millis(granted.snapshot.config.limits.cancel_grace_ms);
+        match tokio::time::timeout(grace, &mut work).await {
+            // It stopped because it was asked: what it says of that is less than we know.
+            Ok(Err(fault)) if matches!(fault.code, Code::Cancelled | Code::TimedOut) => {
+                Err(told.fault(granted))
+            }
+            Ok(result) => result,
+            Err(_) => Err(told.fault(granted)),
+        }
+    }
+}
+
+/// Why work was asked to stop.
+#[derive(Clone, Copy)]
+enum Told {
+    TimeIsUp,
+    ClientLeft,
+    Closing,
+}
+
+impl Told {
+    fn fault(self, granted: &Granted) -> Fault {
+        let tool = &granted.entry.tool;
+        let name = &tool.name;
+        match self {
+            Self::ClientLeft => Fault::new(Code::Cancelled, format!("{name} was stopped because the caller left")),
+            _ if tool.effect != Effect::Reads => Fault::new(
+                Code::OutcomeUnknown,
+                format!("{name} did not end in time, and it is not known whether it took effect; look before you ask again"),
+            )
+            .with_details(serde_json::json!({ "outcome": "unknown" })),
+            Self::TimeIsUp => {
+                let most = tool.time_max.as_millis();
+                Fault::new(Code::TimedOut, format!("{name} took longer than it may ({most} ms at most) and was stopped"))
+            }
+            Self::Closing => Fault::new(Code::Busy, "the server is stopping; ask again in a moment")
+                .retry_after(Duration::from_secs(1)),
+        }
+    }
+}
+
+/// Tells the breaker how an attempt ended, also where the attempt was dropped.
+struct Learn<'a> {
+    gate: &'a Gate,
+    granted: &'a Granted,
+    health: Health,
+}
+
+impl Learn<'_> {
+    fn end(mut self, result: &Result<Done, Fault>) {
+        self.health = match result {
+            Err(fault) if fault.code == Code::Cancelled => Health::Unknown,
+            Err(fault) if fault.blame() == Blame::Source => Health::Bad,
+            _ => Health::Good,
+        };
+    }
+}
+
+impl Drop for Learn<'_> {
+    fn drop(&mut self) {
+        // An attempt that ran out of time is the source's doing; one whose client left says nothing.
+        let late = Instant::now() >= self.granted.deadline;
+        let health = if self.health == Health::Unknown && late { Health::Bad } else { self.health };
+        let source = &self.granted.entry.tool.source;
+        self.gate.breakers.learn(source, health, &self.granted.snapshot.config.breaker, Instant::now());
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}

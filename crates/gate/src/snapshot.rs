@@ -1,0 +1,179 @@
+//! What holds for a call from its first step to its last: the tools, the rules and the limits, as one value that
+//! is swapped as a whole.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use serde_json::json;
+use tool::{Audience, Caching, ConfigFault, Provider, Rate, Tool, json::digest};
+
+use crate::{
+    config::{Config, TierConfig, ToolConfig, pointer, unknown},
+    policy::Policy,
+    validate::Schema,
+};
+
+/// The tools, the rules and the limits of one moment. A call keeps the one it began with.
+pub struct Snapshot {
+    /// Names this snapshot in audit records and cache keys.
+    pub hash: Arc<str>,
+    /// The tools.
+    pub catalogue: Catalogue,
+    pub(crate) policy: Policy,
+    pub(crate) config: Config,
+}
+
+/// The tools and who runs them.
+pub struct Catalogue {
+    tools: Arc<[Arc<Tool>]>,
+    entries: HashMap<Arc<str>, Arc<Entry>>,
+    aliases: HashMap<Arc<str>, Arc<str>>,
+    providers: Vec<Arc<dyn Provider>>,
+}
+
+/// A tool, its provider and its compiled schemas.
+pub(crate) struct Entry {
+    pub(crate) tool: Arc<Tool>,
+    pub(crate) provider: Arc<dyn Provider>,
+    pub(crate) input: Schema,
+    pub(crate) output: Option<Schema>,
+}
+
+impl Snapshot {
+    /// Builds a snapshot from the configuration and the rooms as they are now.
+    ///
+    /// Error: every fault that was found; the snapshot in use stays.
+    pub fn build(config: Config, providers: Vec<Arc<dyn Provider>>) -> Result<Arc<Self>, Vec<ConfigFault>> {
+        let mut faults = config.check();
+        let catalogue = match Catalogue::build(&config.tools, providers) {
+            Ok(catalogue) => catalogue,
+            Err(found) => {
+                faults.extend(found);
+                return Err(faults);
+            }
+        };
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let policy = Policy::new(&config.roles, &catalogue.tools)?;
+        let hash = format!("{:.16}", &hash(&config, &catalogue)[3..]).into();
+        Ok(Arc::new(Self { hash, catalogue, policy, config }))
+    }
+
+    pub(crate) fn tier(&self, name: &str) -> Option<&TierConfig> {
+        self.config.tiers.get(name)
+    }
+}
+
+impl Catalogue {
+    fn build(
+        overrides: &BTreeMap<String, ToolConfig>,
+        providers: Vec<Arc<dyn Provider>>,
+    ) -> Result<Self, Vec<ConfigFault>> {
+        let mut faults = Vec::new();
+        let mut entries: HashMap<Arc<str>, Arc<Entry>> = HashMap::new();
+        for provider in &providers {
+            for tool in provider.tools().iter() {
+                let tool = match overrides.get(tool.name.as_str()) {
+                    Some(config) => Arc::new(overridden(tool, config)),
+                    None => Arc::clone(tool),
+                };
+                let name = tool.name.shared();
+                match entry(tool, provider) {
+                    Ok(entry) if !entries.contains_key(&name) => drop(entries.insert(name, Arc::new(entry))),
+                    Ok(entry) => {
+                        let other =
+                            entries.get(&name).map(|e| e.provider.name().to_owned()).unwrap_or_default();
+                        let text = format!(
+                            "{name:?} is offered by {other:?} and by {:?}; rename one",
+                            entry.provider.name()
+                        );
+                        faults.push(ConfigFault::new(pointer(&[provider.name()]), text));
+                    }
+                    Err(text) => faults.push(ConfigFault::new(pointer(&[provider.name()]), text)),
+                }
+            }
+        }
+        for name in overrides.keys().filter(|name| !entries.contains_key(name.as_str())) {
+            let known = entries.keys().map(AsRef::as_ref);
+            faults.push(unknown(pointer(&["tools", name]), "tool", name, known));
+        }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let mut tools: Vec<_> = entries.values().map(|entry| Arc::clone(&entry.tool)).collect();
+        tools.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut aliases = HashMap::new();
+        for tool in &tools {
+            for alias in &tool.aliases {
+                aliases.entry(Arc::clone(alias)).or_insert_with(|| tool.name.shared());
+            }
+        }
+        Ok(Self { tools: tools.into(), entries, aliases, providers })
+    }
+
+    /// All tools, by name.
+    #[must_use]
+    pub fn tools(&self) -> &Arc<[Arc<Tool>]> {
+        &self.tools
+    }
+
+    /// The rooms.
+    #[must_use]
+    pub fn providers(&self) -> &[Arc<dyn Provider>] {
+        &self.providers
+    }
+
+    /// The tool of this name or alias.
+    pub(crate) fn find(&self, name: &str) -> Option<&Arc<Entry>> {
+        self.entries.get(name).or_else(|| self.entries.get(self.aliases.get(name)?))
+    }
+}
+
+fn entry(tool: Arc<Tool>, provider: &Arc<dyn Provider>) -> Result<Entry, String> {
+    let name = &tool.name;
+    let input = Schema::compile(&tool.input).map_err(|e| format!("the input schema of {name:?} is {e}"))?;
+    let output = match &tool.output {
+        Some(schema) => {
+            Some(Schema::compile(schema).map_err(|e| format!("the output schema of {name:?} is {e}"))?)
+        }
+        None => None,
+    };
+    Ok(Entry { tool, provider: Arc::clone(provider), input, output })
+}
+
+fn overridden(tool: &Tool, config: &ToolConfig) -> Tool {
+    let mut tool = tool.clone();
+    if let Some(calls) = config.rate_per_minute {
+        tool.rate = Some(Rate { smooth: config.smooth.unwrap_or(false), ..Rate::per_minute(calls) });
+    }
+    tool.concurrent_max = config.concurrent_max.or(tool.concurrent_max);
+    tool.time_max = config.timeout_ms.map_or(tool.time_max, Duration::from_millis);
+    tool.bytes_max = config.bytes_max.unwrap_or(tool.bytes_max);
+    tool.hygiene = config.hygiene.unwrap_or(tool.hygiene);
+    tool.caching = match config.cache_seconds {
+        None => tool.caching,
+        Some(0) => Caching::Off,
+        Some(seconds) => Caching::For(Duration::from_secs(seconds)),
+    };
+    tool
+}
+
+/// A hash over all that decides about a call: rules, principals, limits and the definitions of the tools.
+fn hash(config: &Config, catalogue: &Catalogue) -> String {
+    let tools: Vec<_> = catalogue
+        .tools
+        .iter()
+        .map(|tool| {
+            json!({
+                "name": tool.name, "about": tool.about, "input": tool.input, "output": tool.output,
+                "effect": tool.effect.as_str(), "source": tool.source, "admin": tool.audience == Audience::Admins,
+            })
+        })
+        .collect();
+    // The configuration's debug form names every field; it never leaves this function.
+    digest(&json!({ "config": format!("{config:?}"), "tools": tools }))
+}

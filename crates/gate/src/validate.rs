@@ -1,0 +1,299 @@
+//! Arguments: from what was sent to what is meant. Strings become numbers where the schema says number,
+//! defaults are filled in, and what does not fit is refused with a pointer and with what was expected.
+
+use std::sync::Arc;
+
+use jsonschema::{Draft, ValidationError, Validator, error::ValidationErrorKind};
+use serde_json::{Map, Value, json, value::RawValue};
+use tool::{Code, Fault, json as strict};
+
+use crate::config::nearest;
+
+/// At most so many mistakes are listed; the first one is the sentence.
+const MISTAKES_MAX: usize = 10;
+
+/// The deepest schema that coercion follows.
+const DEPTH_MAX: usize = 32;
+
+/// A compiled schema.
+pub(crate) struct Schema {
+    source: Arc<Value>,
+    validator: Validator,
+}
+
+impl Schema {
+    /// Compiles a JSON Schema 2020-12. References to elsewhere are never followed.
+    pub(crate) fn compile(source: &Arc<Value>) -> Result<Self, String> {
+        let options = jsonschema::options().with_draft(Draft::Draft202012).should_validate_formats(true);
+        let validator = options.build(source).map_err(|e| format!("not a JSON Schema: {e}"))?;
+        Ok(Self { source: Arc::clone(source), validator })
+    }
+
+    /// Brings arguments as sent into canonical form.
+    ///
+    /// Fault: `Malformed` where they are no JSON object, `TooLarge` where they are over `bytes_max`, and
+    /// `BadArguments` where they do not fit, with the pointer of the first mistake.
+    pub(crate) fn canonical(&self, sent: &RawValue, bytes_max: usize) -> Result<Value, Fault> {
+        if sent.get().len() > bytes_max {
+            return Err(Fault::new(
+                Code::TooLarge,
+                format!("the arguments are larger than {bytes_max} bytes"),
+            ));
+        }
+        let parsed = strict::parse(sent.get().as_bytes());
+        let mut arguments = parsed.map_err(|e| Fault::new(Code::Malformed, e.to_string()))?;
+        if !arguments.is_object() {
+            let text = format!("the arguments must be a JSON object, not {}", kind_of(&arguments));
+            return Err(Fault::bad_argument("", text));
+        }
+        if let Some(integer) = strict::inexact_integer(sent.get()) {
+            let text = format!("the integer {} does not fit 64 bits; send it as a string", excerpt(integer));
+            return Err(Fault::bad_argument("", text));
+        }
+        coerce(&mut arguments, &self.source, &self.source, 0);
+        self.check(&arguments)?;
+        Ok(arguments)
+    }
+
+    /// Checks a result against its promised schema.
+    ///
+    /// Error: where it breaks it, for the log.
+    pub(crate) fn check_output(&self, result: &Value) -> Result<(), String> {
+        self.validator.validate(result).map_err(|e| format!("{}: {}", e.instance_path(), e.masked()))
+    }
+
+    fn check(&self, arguments: &Value) -> Result<(), Fault> {
+        if self.validator.is_valid(arguments) {
+            return Ok(());
+        }
+        let errors = self.validator.iter_errors(arguments).take(MISTAKES_MAX);
+        let mistakes: Vec<_> = errors.map(|e| mistake(&e, &self.source)).collect();
+        let Some((pointer, text)) = mistakes.first().cloned() else {
+            return Err(Fault::bad_argument("", "the arguments do not fit the schema of the tool"));
+        };
+        let list: Vec<_> = mistakes
+            .into_iter()
+            .map(|(pointer, text)| json!({ "pointer": pointer, "detail": text }))
+            .collect();
+        Err(Fault::bad_argument(pointer, text).with_details(json!({ "errors": list })))
+    }
+}
+
+/// Where a mistake is, and the sentence about it.
+fn mistake(error: &ValidationError<'_>, schema: &Value) -> (String, String) {
+    let mut pointer = error.instance_path().as_str().to_owned();
+    let name = if pointer.is_empty() { "the arguments".to_owned() } else { format!("{pointer:?}") };
+    let got = excerpt(&error.instance().to_string());
+    let text = match error.kind() {
+        ValidationErrorKind::Required { property } => {
+            let property = property.as_str().unwrap_or_default();
+            strict::push_pointer(&mut pointer, property);
+            format!("{property:?} is required{}", about(schema, &pointer))
+        }
+        ValidationErrorKind::AdditionalProperties { unexpected }
+        | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
+            let first = unexpected.first().map(String::as_str).unwrap_or_default();
+            let known = property_names(schema, &pointer);
+            let hint = match nearest(first, known.iter().map(String::as_str)) {
+                Some(near) => format!("did you mean {near:?}?"),
+                None if known.is_empty() => "it takes none".to_owned(),
+                None => format!("it takes {}", known.join(", ")),
+            };
+            strict::push_pointer(&mut pointer, first);
+            format!("there is no argument {:?}; {hint}", excerpt(first))
+        }
+        ValidationErrorKind::Type { kind } => format!("{name} must be {}, not {got}", type_name(kind)),
+        ValidationErrorKind::Minimum { limit } => format!("{name} must be at least {limit}, not {got}"),
+        ValidationErrorKind::Maximum { limit } => format!("{name} must be at most {limit}, not {got}"),
+        ValidationErrorKind::ExclusiveMinimum { limit } => {
+            format!("{name} must be more than {limit}, not {got}")
+        }
+        ValidationErrorKind::ExclusiveMaximum { limit } => {
+            format!("{name} must be less than {limit}, not {got}")
+        }
+        ValidationErrorKind::MinLength { limit } => format!("{name} must have at least {limit} characters"),
+        ValidationErrorKind::MaxLength { limit } => format!("{name} must have at most {limit} characters"),
+        ValidationErrorKind::MinItems { limit } => format!("{name} must have at least {limit} items"),
+        ValidationErrorKind::MaxItems { limit } => format!("{name} must have at most {limit} items"),
+        ValidationErrorKind::Enum { options } => format!("{name} must be one of {options}, not {got}"),
+        ValidationErrorKind::Constant { expected_value } => {
+            format!("{name} must be {expected_value}, not {got}")
+        }
+        ValidationErrorKind::Pattern { pattern } => {
+            format!("{name} must match {pattern:?}, and {got} does not")
+        }
+        ValidationErrorKind::Format { format } => format!("{name} must be a {format}, and {got} is not"),
+        _ => excerpt(&error.to_string()),
+    };
+    (pointer, text)
+}
+
+/// What the schema says of the argument at a pointer: its type and description.
+fn about(schema: &Value, pointer: &str) -> String {
+    let Some(found) = subschema(schema, pointer) else { return String::new() };
+    let kind = found.get("type").and_then(Value::as_str).map(|t| format!(" ({t})")).unwrap_or_default();
+    let text = found.get("description").and_then(Value::as_str).map(|d| format!(": {}", excerpt(d)));
+    kind + &text.unwrap_or_default()
+}
+
+fn property_names(schema: &Value, pointer: &str) -> Vec<String> {
+    let properties = subschema(schema, pointer).and_then(|s| s.get("properties")?.as_object());
+    properties.map(|p| p.keys().cloned().collect()).unwrap_or_default()
+}
+
+fn subschema<'a>(root: &'a Value, pointer: &str) -> Option<&'a Value> {
+    pointer.split('/').skip(1).try_fold(resolve(root, root), |schema, part| {
+        let name = part.replace("~1", "/").replace("~0", "~");
+        let inner = match schema.get("properties").and_then(|p| p.get(&name)) {
+            Some(inner) => inner,
+            None => schema.get("items")?,
+        };
+        Some(resolve(inner, root))
+    })
+}
+
+/// Fills in defaults and turns strings into what the schema wants, where that loses nothing.
+fn coerce(value: &mut Value, schema: &Value, root: &Value, depth: usize) {
+    if depth > DEPTH_MAX {
+        return;
+    }
+    let schema = resolve(schema, root);
+    let schema = only_branch(schema, root).unwrap_or(schema);
+    coerce_scalar(value, schema);
+    match value {
+        Value::Object(members) => coerce_members(members, schema, root, depth),
+        Value::Array(items) => {
+            if let Some(of) = schema.get("items") {
+                items.iter_mut().for_each(|item| coerce(item, of, root, depth + 1));
+            }
+        }
+        _ => {}
+    }
+}
+
+fn coerce_members(members: &mut Map<String, Value>, schema: &Value, root: &Value, depth: usize) {
+    let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return };
+    for (name, of) in properties {
+        if !members.contains_key(name)
+            && let Some(default) = of.get("default").or_else(|| resolve(of, root).get("default"))
+            && !default.is_null()
+        {
+            members.insert(name.clone(), default.clone());
+        }
+        if let Some(member) = members.get_mut(name) {
+            coerce(member, of, root, depth + 1);
+        }
+    }
+}
+
+fn coerce_scalar(value: &mut Value, schema: &Value) {
+    if fits_type(value, schema) {
+        // 10.0 is an integer in JSON Schema; tools get it as one.
+        if wants(schema, "integer")
+            && !wants(schema, "number")
+            && let Some(float) = value.as_f64()
+            && value.is_f64()
+            && float.fract() == 0.0
+            && float.abs() < 9e15
+        {
+            #[expect(clippy::cast_possible_truncation, reason = "whole and below 2^53")]
+            let whole = float as i64;
+            *value = Value::from(whole);
+        }
+        return;
+    }
+    let Some(text) = value.as_str() else { return };
+    let coerced = match text {
+        _ if wants(schema, "integer") && text.parse::<i64>().is_ok() => {
+            text.parse::<i64>().ok().map(Value::from)
+        }
+        _ if wants(schema, "number") => text.parse::<f64>().ok().filter(|n| n.is_finite()).map(Value::from),
+        "true" | "false" if wants(schema, "boolean") => Some(Value::from(text == "true")),
+        _ => None,
+    };
+    if let Some(coerced) = coerced {
+        *value = coerced;
+    }
+}
+
+/// The one branch of an `anyOf` or `oneOf` that is not just `null`, as optional arguments have it.
+fn only_branch<'a>(schema: &'a Value, root: &'a Value) -> Option<&'a Value> {
+    let branches = schema.get("anyOf").or_else(|| schema.get("oneOf"))?.as_array()?;
+    let mut others =
+        branches.iter().map(|b| resolve(b, root)).filter(|b| b.get("type") != Some(&json!("null")));
+    let only = others.next()?;
+    others.next().is_none().then_some(only)
+}
+
+/// Follows a reference within the same schema.
+fn resolve<'a>(schema: &'a Value, root: &'a Value) -> &'a Value {
+    let mut schema = schema;
+    for _ in 0..DEPTH_MAX {
+        let target = schema.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix('#'));
+        match target.and_then(|pointer| root.pointer(pointer)) {
+            Some(found) => schema = found,
+            None => break,
+        }
+    }
+    schema
+}
+
+fn wants(schema: &Value, kind: &str) -> bool {
+    match schema.get("type") {
+        Some(Value::String(one)) => one == kind,
+        Some(Value::Array(several)) => several.iter().any(|one| one == kind),
+        _ => false,
+    }
+}
+
+fn fits_type(value: &Value, schema: &Value) -> bool {
+    if schema.get("type").is_none() {
+        return true;
+    }
+    let number_fits = value.is_number() && (wants(schema, "number") || wants(schema, "integer"));
+    number_fits || wants(schema, kind_word(value))
+}
+
+fn kind_word(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+fn kind_of(value: &Value) -> String {
+    let word = kind_word(value);
+    if word == "null" { word.to_owned() } else { with_article(word) }
+}
+
+fn type_name(kind: &jsonschema::error::TypeKind) -> String {
+    match kind {
+        jsonschema::error::TypeKind::Single(one) => with_article(&one.to_string()),
+        jsonschema::error::TypeKind::Multiple(several) => {
+            let names: Vec<_> = several.iter().map(|one| with_article(&one.to_string())).collect();
+            names.join(" or ")
+        }
+    }
+}
+
+fn with_article(word: &str) -> String {
+    let article = if word.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    if word == "null" { word.to_owned() } else { format!("{article} {word}") }
+}
+
+/// The beginning of a text, for a sentence.
+fn excerpt(text: &str) -> String {
+    let mut short: String = text.chars().take(80).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
