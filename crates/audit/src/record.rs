@@ -1,0 +1,229 @@
+//! One record: its line, its link to the one before, and how both are read back.
+//!
+//! A line is `{"seq":N,"at":"..","event":"..",<body>,"prev":"<hash>","hash":"<hash>"}` and a line end. `hash` is
+//! the BLAKE3 hash of the line without its `hash` member (and without the line end), in lowercase hex; `prev` is
+//! the `hash` of the line before, 64 zeros for the first. So no byte of a line can change without its hash, and
+//! anyone with a JSON tool and `b3sum` can check it.
+
+use serde_json::{Map, Value};
+use tool::{Timestamp, json};
+
+use crate::AuditError;
+
+/// Digits of a hash.
+pub(crate) const HASH_LEN: usize = 64;
+
+/// The longest line that is read back, in bytes. A longer one is damage.
+pub(crate) const LINE_BYTES_MAX: usize = 8 << 20;
+
+/// The event of the log's own signed records.
+pub(crate) const CHECKPOINT: &str = "checkpoint";
+
+/// Members that belong to the log.
+const RESERVED: [&str; 5] = ["seq", "at", "event", "prev", "hash"];
+
+/// Members up to this long are kept as they are even in a record that is too large, in bytes.
+const SHORT_MEMBER: usize = 256;
+
+/// One thing that happened.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// When.
+    pub at: Timestamp,
+    /// What, as `noun.verb`: `call.intent`, `call.outcome`, `auth.refused`, `server.started`. Anything but
+    /// `checkpoint`, which is the log's own.
+    pub event: &'static str,
+    /// The rest, redacted by whoever writes it. The names `seq`, `at`, `event`, `prev` and `hash` are the log's.
+    pub body: Map<String, Value>,
+}
+
+/// How safe a record must be before the write returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// The kernel has it: a crash of the process does not lose it.
+    Written,
+    /// The disk has it: a power cut does not lose it. `sync: written` in the configuration waives this.
+    Synced,
+}
+
+/// A place in the chain: the last record and its hash.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Link {
+    pub(crate) seq: u64,
+    pub(crate) head: [u8; HASH_LEN],
+}
+
+/// A line read back, and found to be well-formed and to carry its own right hash.
+pub(crate) struct Line<'a> {
+    pub(crate) seq: u64,
+    pub(crate) prev: &'a [u8],
+    pub(crate) hash: &'a [u8],
+    is_checkpoint: bool,
+}
+
+impl Record {
+    /// The members between `seq` and `prev`, each followed by a comma.
+    pub(crate) fn members(&self, bytes_max: usize) -> Result<Vec<u8>, AuditError> {
+        if self.event == CHECKPOINT {
+            return Err(AuditError::Record(format!(
+                "the event {CHECKPOINT:?} belongs to the audit log itself"
+            )));
+        }
+        if let Some(name) = RESERVED.iter().find(|name| self.body.contains_key(**name)) {
+            return Err(AuditError::Record(format!("the member {name:?} belongs to the audit log itself")));
+        }
+        let mut text = head(self.at, self.event);
+        let start = text.len();
+        for (name, member) in &self.body {
+            push_member(&mut text, name, member);
+        }
+        if text.len() - start > bytes_max {
+            text.truncate(start);
+            push_shortened(&mut text, &self.body, bytes_max);
+        }
+        Ok(text)
+    }
+}
+
+/// The members `at` and `event`.
+pub(crate) fn head(at: Timestamp, event: &str) -> Vec<u8> {
+    let mut text = Vec::with_capacity(512);
+    push_member(&mut text, "at", &Value::String(at.to_string()));
+    push_member(&mut text, "event", &Value::String(event.to_owned()));
+    text
+}
+
+/// Appends one member and a comma.
+pub(crate) fn push_member(text: &mut Vec<u8>, name: &str, member: &Value) {
+    serde_json::to_writer(&mut *text, name).expect("a string always has JSON text");
+    text.push(b':');
+    serde_json::to_writer(&mut *text, member).expect("a value always has JSON text");
+    text.push(b',');
+}
+
+/// Appends what fits of a body that is too large: short members as they are, of long ones the length and digest,
+/// and how many members did not fit at all.
+fn push_shortened(text: &mut Vec<u8>, body: &Map<String, Value>, bytes_max: usize) {
+    let end = text.len() + bytes_max - SHORT_MEMBER;
+    let mut left_out = 0_u64;
+    for (name, member) in body {
+        let before = text.len();
+        push_member(text, name, member);
+        if text.len() - before > SHORT_MEMBER {
+            let whole = member.to_string();
+            text.truncate(before);
+            push_member(text, name, &cut_mark(whole.len(), whole.as_bytes()));
+        }
+        if text.len() > end {
+            text.truncate(before);
+            left_out += 1;
+        }
+    }
+    if left_out > 0 {
+        push_member(text, "members_left_out", &left_out.into());
+    }
+}
+
+fn cut_mark(length: usize, bytes: &[u8]) -> Value {
+    Value::String(format!("[cut: {length} bytes, {}]", json::digest_bytes(bytes)))
+}
+
+impl Link {
+    /// Before the first record.
+    pub(crate) const START: Self = Self { seq: 0, head: [b'0'; HASH_LEN] };
+
+    /// Appends the next record's line and says where the chain then ends.
+    pub(crate) fn push_line(&self, members: &[u8], to: &mut Vec<u8>) -> Self {
+        let start = to.len();
+        to.extend_from_slice(br#"{"seq":"#);
+        to.extend_from_slice((self.seq + 1).to_string().as_bytes());
+        to.push(b',');
+        to.extend_from_slice(members);
+        to.extend_from_slice(br#""prev":""#);
+        to.extend_from_slice(&self.head);
+        to.extend_from_slice(b"\"}");
+        let hash = hash(&to[start..]);
+        to.pop();
+        to.extend_from_slice(br#","hash":""#);
+        to.extend_from_slice(&hash);
+        to.extend_from_slice(b"\"}\n");
+        Self { seq: self.seq + 1, head: hash }
+    }
+
+    /// Reads the line that should come next, without its line end.
+    ///
+    /// Error: what is wrong with it.
+    pub(crate) fn read_next<'a>(&self, line: &'a [u8]) -> Result<Line<'a>, String> {
+        let found = Line::read(line)?;
+        if found.seq != self.seq + 1 {
+            return Err(format!("expected seq {} here, found {}", self.seq + 1, found.seq));
+        }
+        if found.prev != self.head {
+            return Err("`prev` is not the hash of the record before".to_owned());
+        }
+        Ok(found)
+    }
+}
+
+impl<'a> Line<'a> {
+    /// Reads a line, without its line end, by itself.
+    ///
+    /// Error: what is wrong with it.
+    pub(crate) fn read(line: &'a [u8]) -> Result<Self, String> {
+        let (body, hash) =
+            cut_member(line, b",\"hash\":\"", b"\"}").ok_or("it does not end in its `hash`")?;
+        let (front, prev) =
+            cut_member(body, b",\"prev\":\"", b"\"").ok_or("it has no `prev` before its `hash`")?;
+        let (seq, rest) = read_seq(front).ok_or("it does not begin with its `seq`")?;
+        let right = blake3::Hasher::new().update(body).update(b"}").finalize();
+        if right.to_hex().as_bytes() != hash {
+            return Err("its content does not fit its `hash`".to_owned());
+        }
+        if !is_json(line) {
+            return Err("it is not JSON".to_owned());
+        }
+        Ok(Self { seq, prev, hash, is_checkpoint: has_event(rest, CHECKPOINT) })
+    }
+
+    /// Where the chain is after this record.
+    pub(crate) fn link(&self) -> Link {
+        let head = self.hash.try_into().expect("a line is read only with a whole hash");
+        Link { seq: self.seq, head }
+    }
+
+    pub(crate) fn is_checkpoint(&self) -> bool {
+        self.is_checkpoint
+    }
+}
+
+/// True where the bytes are one JSON value.
+pub(crate) fn is_json(line: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok()
+}
+
+/// The digits of a BLAKE3 hash.
+fn hash(bytes: &[u8]) -> [u8; HASH_LEN] {
+    let digits = blake3::hash(bytes).to_hex();
+    digits.as_bytes().try_into().expect("32 bytes have 64 digits")
+}
+
+/// Cuts a member with a hash off the end: what stands before it, and the hash.
+fn cut_member<'a>(text: &'a [u8], opening: &[u8], closing: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+    let text = text.strip_suffix(closing)?;
+    let (front, hash) = text.split_at_checked(text.len().checked_sub(HASH_LEN)?)?;
+    Some((front.strip_suffix(opening)?, hash))
+}
+
+fn read_seq(front: &[u8]) -> Option<(u64, &[u8])> {
+    let rest = front.strip_prefix(br#"{"seq":"#)?;
+    let digits = rest.iter().position(|b| *b == b',')?;
+    let seq = std::str::from_utf8(&rest[..digits]).ok()?.parse().ok()?;
+    Some((seq, &rest[digits + 1..]))
+}
+
+fn has_event(rest: &[u8], event: &str) -> bool {
+    let Some(rest) = rest.strip_prefix(br#""at":""#) else { return false };
+    let Some(end) = rest.iter().position(|b| *b == b'"') else { return false };
+    let Some(rest) = rest[end..].strip_prefix(br#"","event":""#) else { return false };
+    rest.strip_prefix(event.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'"'))
+}

@@ -1,0 +1,293 @@
+//! The thread that writes, and the handle through which everyone else has records written.
+//!
+//! Group commit: the thread takes all that is queued, writes it with one `write(2)`, syncs once where any of it
+//! asks for that, and then answers all. What arrives meanwhile is the next group, so the busier the log, the
+//! cheaper a record.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{Semaphore, oneshot};
+use tool::Clock;
+
+use crate::{
+    AuditError, Config, Durability, Record, SyncMode,
+    folder::Folder,
+    log::{Bounds, Disk, Log, RealDisk, Slot},
+};
+
+/// The audit log, open for writing. Clones write to the same log.
+///
+/// When the last clone is dropped without [`Audit::close`], what is queued is still written and signed, but nobody
+/// waits for it.
+#[derive(Clone)]
+pub struct Audit {
+    handle: Arc<Handle>,
+}
+
+struct Handle {
+    shared: Arc<Shared>,
+    record_bytes_max: usize,
+    queue_wait: Duration,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    /// Rung when the queue gets its first record while the thread sleeps, or is to end.
+    bell: Condvar,
+    /// One permit for each free place in the queue.
+    room: Semaphore,
+    broken: AtomicBool,
+}
+
+#[derive(Default)]
+struct Queue {
+    entries: Vec<Entry>,
+    asleep: bool,
+    closing: bool,
+    closers: Vec<oneshot::Sender<Result<(), AuditError>>>,
+    /// How the thread ended.
+    ended: Option<Result<(), AuditError>>,
+}
+
+struct Entry {
+    slot: Slot,
+    sync: bool,
+    answer: oneshot::Sender<Result<u64, AuditError>>,
+}
+
+impl Audit {
+    /// Opens the log in a folder and starts its thread. Makes folder, signing key and first segment where they
+    /// are missing; cuts a torn last line and records that as `audit.recovered`.
+    ///
+    /// Blocks while it reads the last segment. Error: another process writes there ([`AuditError::Locked`]), or
+    /// what is there does not fit together ([`AuditError::Damaged`], [`AuditError::Key`]); nothing is changed then.
+    pub fn open(dir: &Path, config: &Config, clock: Arc<dyn Clock>) -> Result<Self, AuditError> {
+        Self::open_on(dir, config, clock, Box::new(RealDisk))
+    }
+
+    /// As [`Audit::open`], on a disk that tests can make fail.
+    pub(crate) fn open_on(
+        dir: &Path,
+        config: &Config,
+        clock: Arc<dyn Clock>,
+        disk: Box<dyn Disk>,
+    ) -> Result<Self, AuditError> {
+        let folder = Folder::lock(dir)?;
+        let bounds =
+            Bounds { segment_bytes_max: config.segment_bytes_max, keep_segments: config.keep_segments };
+        let log = Log::open(folder, bounds, clock, disk)?;
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            bell: Condvar::new(),
+            room: Semaphore::new(config.queue_max as usize),
+            broken: AtomicBool::new(false),
+        });
+        let writer = Writer {
+            log,
+            shared: Arc::clone(&shared),
+            sync: config.sync,
+            checkpoint_records: config.checkpoint_records,
+            checkpoint_after: Duration::from_secs(config.checkpoint_seconds),
+            checkpoint_at: None,
+        };
+        let thread = std::thread::Builder::new().name("audit".to_owned()).spawn(move || writer.run());
+        thread.map_err(|e| AuditError::io("start the audit thread", dir, e))?;
+        let queue_wait = Duration::from_millis(config.queue_wait_ms);
+        Ok(Self {
+            handle: Arc::new(Handle { shared, record_bytes_max: config.record_bytes_max, queue_wait }),
+        })
+    }
+
+    /// Writes one record and returns its seq, once it is as safe as asked.
+    ///
+    /// A body over `record_bytes_max` is shortened: its long members are replaced by their length and digest. A
+    /// record that is queued is written even where this future is dropped.
+    ///
+    /// Error: the record does not count as written, so what it records must not be done: the queue stayed full
+    /// ([`AuditError::Full`]), the log cannot be written ([`AuditError::Broken`]; the next write tries to mend
+    /// it), it is closed, or the body holds a name that belongs to the log ([`AuditError::Record`]).
+    pub async fn write(&self, record: Record, durability: Durability) -> Result<u64, AuditError> {
+        let Handle { shared, record_bytes_max, queue_wait } = &*self.handle;
+        let slot = Slot { members: record.members(*record_bytes_max)?, seq: 0 };
+        shared.take_place(*queue_wait).await?;
+        let (answer, answered) = oneshot::channel();
+        shared.push(Entry { slot, sync: durability == Durability::Synced, answer });
+        answered.await.unwrap_or(Err(AuditError::Closed))
+    }
+
+    /// True from an error of the disk until a write has succeeded again. For health.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.handle.shared.broken.load(Ordering::Relaxed)
+    }
+
+    /// Writes what is queued, signs a last checkpoint, makes all of it safe on the disk and frees the folder.
+    /// Later writes are refused. Closing twice is no error.
+    pub async fn close(&self) -> Result<(), AuditError> {
+        let (closer, closed) = oneshot::channel();
+        {
+            let mut queue = self.handle.shared.lock();
+            if let Some(ended) = &queue.ended {
+                return ended.clone();
+            }
+            queue.closers.push(closer);
+        }
+        self.handle.shared.begin_to_close();
+        closed.await.unwrap_or(Err(AuditError::Closed))
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.begin_to_close();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a place in the queue; the thread gives it back.
+    async fn take_place(&self, wait: Duration) -> Result<(), AuditError> {
+        let place = match self.room.try_acquire() {
+            Ok(place) => place,
+            Err(tokio::sync::TryAcquireError::Closed) => return Err(AuditError::Closed),
+            Err(tokio::sync::TryAcquireError::NoPermits) => {
+                let full =
+                    AuditError::Full { waited_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX) };
+                let place = tokio::time::timeout(wait, self.room.acquire()).await;
+                place.map_err(|_| full)?.map_err(|_| AuditError::Closed)?
+            }
+        };
+        place.forget();
+        Ok(())
+    }
+
+    /// Queues an entry; drops it, which answers it, where the thread has ended.
+    fn push(&self, entry: Entry) {
+        let mut queue = self.lock();
+        if queue.ended.is_some() {
+            return;
+        }
+        queue.entries.push(entry);
+        let asleep = std::mem::take(&mut queue.asleep);
+        drop(queue);
+        if asleep {
+            self.bell.notify_one();
+        }
+    }
+
+    fn begin_to_close(&self) {
+        self.room.close();
+        self.lock().closing = true;
+        self.bell.notify_one();
+    }
+}
+
+/// The thread's own.
+struct Writer {
+    log: Log,
+    shared: Arc<Shared>,
+    sync: SyncMode,
+    checkpoint_records: u64,
+    checkpoint_after: Duration,
+    /// When the next checkpoint is due.
+    checkpoint_at: Option<Instant>,
+}
+
+/// Answers everyone when the thread ends, even by a panic.
+struct Ending {
+    shared: Arc<Shared>,
+    result: Result<(), AuditError>,
+}
+
+impl Writer {
+    fn run(mut self) {
+        let mut ending = Ending { shared: Arc::clone(&self.shared), result: Err(AuditError::Closed) };
+        let mut batch = Vec::new();
+        loop {
+            self.plan_checkpoint();
+            let closing = self.take(&mut batch);
+            if !batch.is_empty() {
+                self.write(&mut batch);
+            } else if closing {
+                break;
+            }
+            if self.is_checkpoint_due() {
+                // An error is logged there, and the next write meets it again.
+                let _ = self.log.checkpoint();
+                self.checkpoint_at = None;
+                self.shared.broken.store(self.log.is_broken(), Ordering::Relaxed);
+            }
+        }
+        ending.result = self.log.checkpoint();
+        drop(self);
+    }
+
+    /// Waits for entries, for the next checkpoint or for the end, and takes all that is queued into `batch`, which
+    /// is empty. True where the end has come.
+    fn take(&self, batch: &mut Vec<Entry>) -> bool {
+        let mut queue = self.shared.lock();
+        while queue.entries.is_empty() && !queue.closing {
+            queue.asleep = true;
+            queue = match self.checkpoint_at.map(|at| at.saturating_duration_since(Instant::now())) {
+                None => self.shared.bell.wait(queue).unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) => break,
+                Some(wait) => {
+                    let woken = self.shared.bell.wait_timeout(queue, wait);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        queue.asleep = false;
+        std::mem::swap(&mut queue.entries, batch);
+        queue.closing
+    }
+
+    fn write(&mut self, batch: &mut Vec<Entry>) {
+        let sync = match self.sync {
+            SyncMode::Written => false,
+            SyncMode::Always => true,
+            SyncMode::Changes => batch.iter().any(|entry| entry.sync),
+        };
+        let result = self.log.append(batch.iter_mut().map(|entry| &mut entry.slot), sync);
+        self.shared.broken.store(self.log.is_broken(), Ordering::Relaxed);
+        self.shared.room.add_permits(batch.len());
+        for entry in batch.drain(..) {
+            // Whoever asked may be gone; the record stands all the same.
+            let _ = entry.answer.send(result.clone().map(|()| entry.slot.seq));
+        }
+    }
+
+    fn plan_checkpoint(&mut self) {
+        if self.checkpoint_at.is_none() && self.log.unsigned() > 0 {
+            self.checkpoint_at = Some(Instant::now() + self.checkpoint_after);
+        }
+    }
+
+    fn is_checkpoint_due(&self) -> bool {
+        self.log.unsigned() >= self.checkpoint_records
+            || self.checkpoint_at.is_some_and(|at| at <= Instant::now())
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let Self { shared, result } = self;
+        shared.room.close();
+        let mut queue = shared.lock();
+        queue.ended = Some(result.clone());
+        queue.entries.clear();
+        for closer in queue.closers.drain(..) {
+            let _ = closer.send(result.clone());
+        }
+    }
+}
