@@ -1,7 +1,7 @@
 use std::path::{Component, PathBuf};
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tool::ConfigFault;
 
 use crate::path;
@@ -87,7 +87,7 @@ pub struct Config {
 }
 
 /// What happens to symbolic links.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Symlinks {
     /// No path through a link is opened.
@@ -99,7 +99,7 @@ pub enum Symlinks {
 }
 
 /// What happens to files with more than one name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HardLinks {
     /// They are not opened: a hard link into the folder shows a file from outside of it, and no way of opening can
@@ -111,7 +111,7 @@ pub enum HardLinks {
 }
 
 /// What happens to names that begin with a dot.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Hidden {
     /// They are neither listed nor opened: keys and credentials live there (`.env`, `.ssh`, `.git`).

@@ -53,10 +53,12 @@ pub(crate) fn apply(room: &Room, plan: &Plan, halt: &Halt) -> Result<WriteResult
     } else {
         room.jail.folder(&parent)
     };
-    let written = folder.map_err(|e| drifted(e, &path)).and_then(|folder| {
+    let written = folder.and_then(|folder| {
         let write = Write { room, plan, path: &path, name, folder: &folder, halt };
         write.put(&payload, present.as_ref())
     });
+    // A folder that went away meanwhile is another place than the plan found.
+    let written = written.map_err(|e| drifted(e, &path));
     if written.is_err() {
         undo_folders(room, &made);
     }
@@ -118,8 +120,7 @@ impl Write<'_> {
     /// The last look before the name is taken: the same file, with the same content. The instant between this and
     /// the rename cannot be closed for a file that is there; for a new one, the rename itself refuses.
     fn check_again(&self, present: Option<&Present>) -> Result<(), FilesError> {
-        let now = plan::present_in(self.room, self.folder, self.name, self.path, self.halt)
-            .map_err(|e| drifted(e, self.path))?;
+        let now = plan::present_in(self.room, self.folder, self.name, self.path, self.halt)?;
         let inode = |p: &Present| (p.opened.meta.dev(), p.opened.meta.ino());
         let same = match (present, &now) {
             (None, None) => true,

@@ -145,6 +145,7 @@ fn the_schema_and_the_check_know_the_same_bounds() {
     let properties = schema["properties"].as_object().unwrap();
     for (name, property) in properties {
         assert!(property["description"].is_string(), "{name}");
+        assert!(name == "root" || property.get("default").is_some(), "{name} shows its default");
         if !name.ends_with("_max") && !name.ends_with("_ms") {
             continue;
         }

@@ -439,6 +439,17 @@ async fn folders_on_the_way_are_made_and_unmade() {
 }
 
 #[tokio::test]
+async fn a_folder_that_went_away_is_drift() {
+    let place = Place::new(writable);
+    let plan = place.plan(json!({"path": "empty/f", "text": "new"})).await.unwrap();
+    fs::remove_dir(place.root().join("empty")).unwrap();
+    assert!(place.apply(&plan).await.starts_with("Drifted"));
+    fs::write(place.root().join("empty"), "a file").unwrap();
+    assert!(place.apply(&plan).await.starts_with("Drifted"));
+    assert!(matches!(place.provider.look(&plan).await.unwrap(), Standing::Elsewhere(_)));
+}
+
+#[tokio::test]
 async fn a_plan_that_was_tampered_with_is_refused() {
     let place = Place::new(writable);
     let plan = place.plan(json!({"path": "hello.txt", "text": "new"})).await.unwrap();
