@@ -144,6 +144,21 @@ impl Gate {
         }
     }
 
+    /// Writes down the end of work that nobody waited for any more.
+    pub(crate) async fn record_late(&self, granted: &Granted, result: &Result<Reply, Fault>) {
+        let mut body = Map::new();
+        body.insert("request_id".to_owned(), json!(granted.call.request_id));
+        body.insert("principal".to_owned(), json!(granted.caller.principal));
+        body.insert("key".to_owned(), json!(granted.caller.credential));
+        body.insert("tool".to_owned(), json!(granted.entry.tool.name));
+        body.insert("target".to_owned(), json!(granted.target));
+        describe(result, &mut body);
+        let request_id = granted.call.request_id.as_str();
+        tracing::warn!(request_id, tool_name = %granted.entry.tool.name, ok = result.is_ok(), "a change ended after its caller was told that its outcome is unknown");
+        // Where this cannot be written the log has it; there is nobody left to tell.
+        let _ = self.write_audit("call.late", body, Durability::Synced).await;
+    }
+
     /// Settles a change that was applied: looks whether it is done, and writes that into its journal.
     pub(crate) fn settle_change(self: &Arc<Self>, entry: Arc<Entry>, claimed: ChangeRecord) -> Settle {
         let gate = Arc::clone(self);

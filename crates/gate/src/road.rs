@@ -1,8 +1,9 @@
 //! The one road from a request to a provider and back. Each step takes what the step before proved, and what was
 //! learned on the way is written down at the end, whatever came of it.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use futures_util::FutureExt as _;
 use serde_json::Value;
 use state::{CacheKey, Cached, ChangeRecord, Claim, LedgerKey};
 use tokio::time::Instant;
@@ -70,7 +71,7 @@ impl Journey {
     pub(crate) async fn go(mut self, credentials: &Credentials) -> Answer {
         self.gate.metrics.call_began();
         let result = match self.gate.who(credentials, &self.snapshot).await {
-            Ok(caller) => Box::pin(self.walk(caller)).await,
+            Ok(caller) => self.walk_with_net(caller).await,
             Err(fault) => Err(fault),
         };
         self.arrive(result).await
@@ -79,8 +80,14 @@ impl Journey {
     /// The whole way, for a caller the gate has identified already.
     pub(crate) async fn go_as(mut self, caller: Arc<Caller>) -> Answer {
         self.gate.metrics.call_began();
-        let result = Box::pin(self.walk(caller)).await;
+        let result = self.walk_with_net(caller).await;
         self.arrive(result).await
+    }
+
+    /// The road with a net under it: a call that breaks the road itself is recorded and answered too.
+    async fn walk_with_net(&mut self, caller: Arc<Caller>) -> Result<Reply, Fault> {
+        let walk = AssertUnwindSafe(Box::pin(self.walk(caller))).catch_unwind().await;
+        walk.unwrap_or_else(|_| Err(Fault::internal("the road panicked; the message is on standard error")))
     }
 
     /// The road.

@@ -6,7 +6,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures_util::{FutureExt as _, future::BoxFuture};
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::{sync::oneshot, time::Instant};
 use tool::{
     Blame, Call, Caller, Code, Effect, Fault, Line, Permit, Plan, Repeats, Reply, Stop, StopSource, Talk,
 };
@@ -55,43 +55,20 @@ pub(crate) type Settle =
     Box<dyn FnOnce(Result<Reply, Fault>) -> BoxFuture<'static, Result<Reply, Fault>> + Send>;
 
 impl Gate {
-    /// Does work that has no effect: it stops when the client goes, and may be tried again.
+    /// Does work that has no effect: it stops when the client goes.
     pub(crate) async fn look(
         self: &Arc<Self>,
         granted: &Granted,
         work: Work,
         around: &Around,
     ) -> Result<Done, Fault> {
-        let tool = &granted.entry.tool;
-        let safe = tool.repeats == Repeats::Safe && !tool.has_effect();
-        let mut waits = tool.retry.filter(|_| safe).map(|retry| {
-            ExponentialBuilder::default()
-                .with_min_delay(retry.wait)
-                .with_max_delay(retry.wait_max)
-                .with_max_times(retry.again_max as usize)
-                .with_jitter()
-                .build()
-        });
-        loop {
-            let (source, stop) = StopSource::new();
-            let attempt = self.attempt(granted, work.clone(), around, stop);
-            let result = self.until_told(attempt, granted, &source, Some(&around.gone)).await;
-            let fault = match result {
-                Err(fault) if fault.is_transient() && fault.code != Code::TimedOut => fault,
-                other => return other,
-            };
-            let Some(wait) = waits.as_mut().and_then(Iterator::next) else { return Err(fault) };
-            let wait = wait.max(fault.retry_after.unwrap_or_default());
-            if Instant::now() + wait >= granted.deadline {
-                return Err(fault);
-            }
-            tracing::debug!(tool_name = %tool.name, error = %fault, "retrying");
-            tokio::time::sleep(wait).await;
-        }
+        let (source, stop) = StopSource::new();
+        let attempts = self.attempts(granted, work, around, stop);
+        self.until_told(attempts, granted, &source, Some(&around.gone)).await
     }
 
-    /// Does work that has an effect: it runs to its end in a task of its own, is settled there, and is never
-    /// tried again. Where it takes too long, the answer is that nobody knows.
+    /// Does work that has an effect: it runs to its end in a task of its own and is settled there. Where it takes
+    /// too long, the answer is that nobody knows; its end is then recorded when it comes.
     pub(crate) async fn act(
         self: &Arc<Self>,
         granted: &Granted,
@@ -100,20 +77,59 @@ impl Gate {
         settle: Settle,
     ) -> Result<Reply, Fault> {
         let (source, stop) = StopSource::new();
-        let gate = Arc::clone(self);
-        let (task_granted, slot) = (granted.clone(), Arc::clone(&around.slot));
-        let line = Arc::clone(&around.line);
-        let task = self.tasks.spawn(async move {
-            let around = Around { line, gone: Stop::never(), slot };
-            let result = gate.attempt(&task_granted, work, &around, stop).await;
+        let (sender, receiver) = oneshot::channel();
+        let (gate, owned) = (Arc::clone(self), granted.clone());
+        let around =
+            Around { line: Arc::clone(&around.line), gone: Stop::never(), slot: Arc::clone(&around.slot) };
+        self.tasks.spawn(async move {
+            let result = gate.attempts(&owned, work, &around, stop).await;
             let reply = result.and_then(|done| match done {
                 Done::Reply(reply) => Ok(reply),
                 Done::Plan(_) => Err(Fault::internal("a plan came back from work that changes something")),
             });
-            settle(reply).await
+            let settled = settle(reply).await;
+            if let Err(late) = sender.send(settled) {
+                gate.record_late(&owned, &late).await;
+            }
         });
-        let ended = async { task.await.map_err(Fault::internal)? };
+        let ended = async { receiver.await.map_err(Fault::internal)? };
         self.until_told(ended, granted, &source, None).await
+    }
+
+    /// Attempts, until one does not fail in a way that may pass, or no more may be made. Only what repeats safely
+    /// is ever tried again.
+    async fn attempts(
+        self: &Arc<Self>,
+        granted: &Granted,
+        work: Work,
+        around: &Around,
+        stop: Stop,
+    ) -> Result<Done, Fault> {
+        let tool = &granted.entry.tool;
+        let mut waits = tool.retry.filter(|_| tool.repeats == Repeats::Safe).map(|retry| {
+            ExponentialBuilder::default()
+                .with_min_delay(retry.wait)
+                .with_max_delay(retry.wait_max)
+                .with_max_times(retry.again_max as usize)
+                .with_jitter()
+                .build()
+        });
+        loop {
+            let fault = match self.attempt(granted, work.clone(), around, stop.clone()).await {
+                Err(fault) if fault.is_transient() => fault,
+                other => return other,
+            };
+            let Some(wait) = waits.as_mut().and_then(Iterator::next) else { return Err(fault) };
+            let wait = wait.max(fault.retry_after.unwrap_or_default());
+            if Instant::now() + wait >= granted.deadline {
+                return Err(fault);
+            }
+            tracing::debug!(tool_name = %tool.name, error = %fault, "trying again");
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = stop.asked() => return Err(fault),
+            }
+        }
     }
 
     /// One attempt: past the breaker, with a permit of its own, and a net under it.

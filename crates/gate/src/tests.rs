@@ -451,6 +451,12 @@ async fn a_write_that_takes_too_long_is_unknown_and_runs_to_its_end() {
     assert_eq!(house.shaky.now(), "old");
     assert_eq!(house.gate.drain(Duration::from_secs(5)).await, 0);
     assert_eq!(house.shaky.now(), "written late");
+    expect![[r#"
+        call.intent slow_write -
+        call.outcome slow_write outcome_unknown
+        call.late slow_write success
+    "#]]
+    .assert_eq(&house.trail().await);
 }
 
 #[tokio::test]
@@ -574,7 +580,10 @@ async fn a_change_is_planned_approved_and_applied_once() {
         let answer = house.send("sk_b", Call::new(kind, Face::Rest, RequestId::ours("r2"))).await;
         shown(&answer).replace(&planned, "chg_1")
     };
-    expect![[r#"conflict: cannot apply change "chg_1": it waits for a human to approve it with change_approve"#]].assert_eq(&apply().await);
+    expect![[
+        r#"conflict: cannot apply change "chg_1": it waits for a human to approve it with change_approve"#
+    ]]
+    .assert_eq(&apply().await);
     let desk = &house.gate.desk;
     let alice = testkit::caller("alice", tool::PrincipalKind::Human);
     desk.decide(&planned, &alice, change::Verdict::Approve, None).await.unwrap();
@@ -582,8 +591,7 @@ async fn a_change_is_planned_approved_and_applied_once() {
     let applied = apply().await;
     assert!(applied.contains(r#""status":"applied""#), "{applied}");
     assert_eq!(house.shaky.now(), "new");
-    expect![[r#"conflict: cannot apply change "chg_1": it was applied already"#]]
-        .assert_eq(&apply().await);
+    expect![[r#"conflict: cannot apply change "chg_1": it was applied already"#]].assert_eq(&apply().await);
     expect![[r#"
         call.outcome write success
         call.outcome write conflict

@@ -17,6 +17,7 @@ use tool::{
 };
 
 /// The seal of this test process.
+#[expect(clippy::disallowed_methods, reason = "the one place where a test process mints its seal")]
 pub fn seal() -> &'static GateSeal {
     static SEAL: LazyLock<GateSeal> =
         LazyLock::new(|| GateSeal::mint().expect("no test mints a seal but through here"));
