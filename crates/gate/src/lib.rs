@@ -35,7 +35,7 @@ use change::Desk;
 use serde_json::{Map, Value, json};
 use state::{Artefacts, Cache, Ledger};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tool::{Call, Caller, Clock, Fault, GateSeal, Line, Probe, Reply, RequestId, StopSource, Tool};
+use tool::{Call, Caller, Clock, Fault, GateSeal, Line, Probe, Reply, RequestId, StopSource, Tool, Tracer};
 
 pub use config::{
     BreakerConfig, Config, LimitsConfig, OutputConfig, PrincipalConfig, RoleConfig, RuleConfig, RuleParts,
@@ -118,6 +118,8 @@ pub struct Parts {
     pub audit: Audit,
     /// What is counted and measured.
     pub metrics: Arc<Metrics>,
+    /// Follows calls across systems.
+    pub tracer: Arc<dyn Tracer>,
 }
 
 /// The gate's seal: minted by the binary, or lent by a test process to its several gates.
@@ -151,6 +153,7 @@ pub struct Gate {
     desk: Arc<Desk>,
     audit: Audit,
     metrics: Arc<Metrics>,
+    tracer: Arc<dyn Tracer>,
     snapshot: ArcSwap<Snapshot>,
     health: ArcSwap<Vec<Probe>>,
     limits: limits::Limits,
@@ -177,6 +180,7 @@ impl Gate {
             desk: parts.desk,
             audit: parts.audit,
             metrics: parts.metrics,
+            tracer: parts.tracer,
             snapshot: ArcSwap::new(snapshot),
             health: ArcSwap::default(),
             limits: limits::Limits::default(),

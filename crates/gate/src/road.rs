@@ -9,6 +9,7 @@ use state::{CacheKey, Cached, ChangeRecord, Claim, LedgerKey};
 use tokio::time::Instant;
 use tool::{
     Approval, Body, Caching, Call, Caller, Code, Fault, Kind, Line, Outcome, Reply, RequestId, Stop, Tool,
+    TraceSpan,
     json::{digest, parse},
 };
 
@@ -32,6 +33,7 @@ pub(crate) struct Journey {
     pub(crate) started: Instant,
     pub(crate) depth: u8,
     pub(crate) trail: Trail,
+    pub(crate) span: Box<dyn TraceSpan>,
 }
 
 /// What was learned on the way, for the record.
@@ -56,10 +58,22 @@ struct Subject {
 }
 
 impl Journey {
-    pub(crate) fn new(gate: Arc<Gate>, call: Call, line: Arc<dyn Line>, gone: Stop) -> Self {
+    pub(crate) fn new(gate: Arc<Gate>, mut call: Call, line: Arc<dyn Line>, gone: Stop) -> Self {
         let snapshot = gate.snapshot();
+        let span = gate.tracer.begin(&call);
+        call.traceparent = span.traceparent();
         let call = Arc::new(call);
-        Self { gate, snapshot, call, line, gone, started: Instant::now(), depth: 0, trail: Trail::default() }
+        Self {
+            gate,
+            snapshot,
+            call,
+            line,
+            gone,
+            started: Instant::now(),
+            depth: 0,
+            trail: Trail::default(),
+            span,
+        }
     }
 
     /// A call made by a call.
@@ -376,6 +390,7 @@ impl Journey {
     async fn arrive(self, result: Result<Reply, Fault>) -> Answer {
         let elapsed = self.started.elapsed();
         let result = self.record(result, elapsed).await;
+        self.span.end(&facts(&self.trail, &self.call), result.as_ref().err());
         Answer {
             request_id: RequestId::clone(&self.call.request_id),
             caller: self.trail.caller,
@@ -386,6 +401,25 @@ impl Journey {
             elapsed,
         }
     }
+}
+
+/// What a trace tells of a call, by the OpenTelemetry conventions for MCP.
+fn facts(trail: &Trail, call: &Call) -> Vec<(&'static str, String)> {
+    let mut facts = vec![
+        ("mcp.method.name", "tools/call".to_owned()),
+        ("gen_ai.operation.name", "execute_tool".to_owned()),
+        ("portcullis.request_id", call.request_id.to_string()),
+        ("portcullis.face", call.face.as_str().to_owned()),
+    ];
+    if let Some(tool) = &trail.tool {
+        facts.push(("gen_ai.tool.name", tool.name.to_string()));
+        facts.push(("portcullis.source", tool.source.to_string()));
+    }
+    if let Some(caller) = &trail.caller {
+        facts.push(("enduser.id", caller.user_id.to_string()));
+        facts.push(("portcullis.principal", caller.principal.to_string()));
+    }
+    facts
 }
 
 /// An output that breaks its promised schema is ours to mend.

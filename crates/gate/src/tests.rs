@@ -52,6 +52,7 @@ impl House {
             desk: Desk::new(store.clone(), clock.clone(), change::Config::default()),
             audit: audit.clone(),
             metrics: Metrics::new(),
+            tracer: Arc::new(tool::Untraced),
         };
         Self { gate: Gate::new(parts, snapshot), shaky, clock, audit, folder }
     }

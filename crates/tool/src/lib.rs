@@ -18,6 +18,7 @@ mod secret;
 mod stop;
 mod talk;
 mod time;
+mod trace;
 
 pub use call::{Call, Face, Kind, RequestId};
 pub use caller::{Caller, Identity, PrincipalKind};
@@ -35,3 +36,4 @@ pub use secret::Secret;
 pub use stop::{Stop, StopSource};
 pub use talk::{Deaf, Line, LogLevel, Progress, Talk};
 pub use time::{Clock, Timestamp};
+pub use trace::{TraceSpan, Tracer, Untraced};
