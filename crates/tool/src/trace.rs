@@ -10,7 +10,7 @@ pub trait Tracer: Send + Sync {
 }
 
 /// One call, as a tracer sees it.
-pub trait TraceSpan: Send {
+pub trait TraceSpan: Send + Sync {
     /// The W3C `traceparent` that further calls are made with, so that they become children of this one.
     fn traceparent(&self) -> Option<Arc<str>>;
 
