@@ -122,7 +122,8 @@ pub struct LimitsConfig {
     /// How long a call waits for its turn when too many run.
     #[schemars(range(max = 60_000))]
     pub queue_wait_ms: u64,
-    /// The longest any call may take, whatever its tool says.
+    /// The longest a call that only reads may take, whatever its tool says. Changes take as long as their tool
+    /// says.
     #[schemars(range(min = 1, max = 3_600_000))]
     pub request_timeout_ms: u64,
     /// How long work that was asked to stop may take to do so before it is aborted.

@@ -211,7 +211,9 @@ impl Journey {
             }
         };
         self.trail.rules_hash = Some(Arc::clone(&rules_hash));
-        let most = tool.time_max.min(Duration::from_millis(self.snapshot.config.limits.request_timeout_ms));
+        // A change takes as long as its tool says; cutting it short would only leave its outcome unknown.
+        let cap = Duration::from_millis(self.snapshot.config.limits.request_timeout_ms);
+        let most = if tool.has_effect() { tool.time_max } else { tool.time_max.min(cap) };
         let time = self.call.time_max.map_or(most, |wanted| wanted.min(most));
         Ok(Granted {
             caller,
