@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tool::ConfigFault;
 
 /// The `audit:` section: the log of who did what, as a signed chain of records.
@@ -33,7 +33,7 @@ pub struct Config {
 }
 
 /// When a record counts as written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SyncMode {
     /// As soon as the kernel has it.

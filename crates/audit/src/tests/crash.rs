@@ -146,7 +146,7 @@ fn a_segment_that_was_only_just_begun_is_taken_up() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(48))]
 
     /// A kill leaves any number of the bytes that were being written: after the checkpoint that was filed, a log
     /// can be cut anywhere and goes on with the whole lines before.

@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use tokio::task::JoinSet;
+
 use super::*;
 use crate::{TailQuery, log::Disk, tail};
 
@@ -50,10 +52,10 @@ impl Disk for Script {
         }
     }
 
-    fn sync(&mut self, file: &File) -> io::Result<()> {
+    fn sync(&mut self, _file: &File) -> io::Result<()> {
         match self.next() {
             Step::SyncFails => Err(io::Error::from_raw_os_error(5)),
-            _ => file.sync_data(),
+            _ => Ok(()),
         }
     }
 }
@@ -184,23 +186,27 @@ async fn a_full_queue_makes_wait_and_then_refuses() {
     let (dir, disk) = (tempfile::tempdir().unwrap(), Stuck::default());
     let config = Config { queue_max: 3, queue_wait_ms: 30, ..config() };
     let audit = Audit::open_on(dir.path(), &config, ManualClock::new(), Box::new(disk.clone())).unwrap();
-    let waiting = |n| {
+    let write = |n| {
         let audit = audit.clone();
-        tokio::spawn(async move { audit.write(record(n), Durability::Written).await })
+        async move { audit.write(record(n), Durability::Written).await }
     };
-    let taken: Vec<_> = (0..3).map(waiting).collect();
+    let mut taken: JoinSet<_> = (0..3).map(write).collect();
     tokio::task::yield_now().await;
     let start = std::time::Instant::now();
     let refused = audit.write(record(3), Durability::Written).await.unwrap_err();
     assert!(matches!(refused, AuditError::Full { waited_ms: 30 }), "{refused}");
     assert!(start.elapsed() >= Duration::from_millis(30));
-    let left = waiting(4);
+    let mut leaving = JoinSet::new();
+    leaving.spawn(write(4));
     tokio::task::yield_now().await;
-    left.abort();
+    leaving.shutdown().await;
     disk.let_go();
-    for (seq, task) in (1..).zip(taken) {
-        assert_eq!(task.await.unwrap().unwrap(), seq);
+    let mut seqs = Vec::new();
+    while let Some(answer) = taken.join_next().await {
+        seqs.push(answer.unwrap().unwrap());
     }
+    seqs.sort_unstable();
+    assert_eq!(seqs, [1, 2, 3]);
     assert_eq!(audit.write(record(5), Durability::Written).await.unwrap(), 4);
     audit.close().await.unwrap();
     assert_eq!(sound(dir.path()).records, 5);
@@ -211,10 +217,10 @@ async fn a_record_whose_caller_left_is_written_all_the_same() {
     let (dir, disk) = (tempfile::tempdir().unwrap(), Stuck::default());
     let audit = open_on(dir.path(), disk.clone());
     let leaver = audit.clone();
-    let task = tokio::spawn(async move { leaver.write(record(7), Durability::Written).await });
+    let mut leaving = JoinSet::new();
+    leaving.spawn(async move { leaver.write(record(7), Durability::Written).await });
     tokio::task::yield_now().await;
-    task.abort();
-    assert!(task.await.unwrap_err().is_cancelled());
+    leaving.shutdown().await;
     disk.let_go();
     audit.close().await.unwrap();
     assert_eq!(tail(dir.path(), &TailQuery { count: 1, ..TailQuery::default() }).unwrap()[0]["n"], 7);

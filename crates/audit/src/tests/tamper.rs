@@ -407,7 +407,7 @@ static FILES: LazyLock<Mutex<Vec<(String, Vec<u8>)>>> = LazyLock::new(|| {
 });
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
     fn any_byte_that_changes_is_found(file in 0_usize..8, at in 0.0..1.0_f64, mask in 1_u8..) {
