@@ -1,1 +1,19 @@
-fn main() {}
+//! One gate between AI agents and your networks, servers, databases and APIs.
+//!
+//! The binary: it takes the configuration, puts the rooms together, and is the command line. What it does with a
+//! call is the gate's; what a tool does is its room's.
+
+mod app;
+mod cli;
+mod clock;
+mod config;
+mod data;
+mod log;
+mod reach;
+mod secrets;
+mod serving;
+mod watch;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

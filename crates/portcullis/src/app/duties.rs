@@ -1,0 +1,72 @@
+//! What is done at intervals while the house is open.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use state::Artefacts as _;
+use tokio::{task::JoinSet, time::MissedTickBehavior};
+use tool::{Stop, StopSource};
+
+use super::Core;
+
+/// How often usage counts are written down.
+const USAGE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The timers that run.
+pub(super) struct Duties {
+    source: StopSource,
+    tasks: JoinSet<()>,
+}
+
+impl Duties {
+    /// Starts them; the first look at every source is taken at once.
+    pub(super) fn start(core: &Arc<Core>) -> Self {
+        let (source, stop) = StopSource::new();
+        let mut tasks = JoinSet::new();
+        let upkeep = &core.loaded().config.upkeep;
+        let (health, prune) = (upkeep.health_interval_ms, upkeep.prune_interval_ms);
+        let gate = Arc::clone(&core.gate);
+        tasks.spawn(every(Duration::from_millis(health), stop.clone(), move || {
+            let gate = Arc::clone(&gate);
+            async move { gate.refresh_health().await }
+        }));
+        let ring = Arc::clone(&core.ring);
+        tasks.spawn(every(USAGE_INTERVAL, stop.clone(), move || {
+            let ring = Arc::clone(&ring);
+            async move {
+                if let Err(error) = ring.flush().await {
+                    tracing::warn!(error = %error, "usage counts cannot be written; they are kept and tried again");
+                }
+            }
+        }));
+        let pruned = Arc::clone(core);
+        tasks.spawn(every(Duration::from_millis(prune), stop, move || prune_artefacts(Arc::clone(&pruned))));
+        Self { source, tasks }
+    }
+
+    /// Stops them, and waits for what is going on to end.
+    pub(super) async fn stop(mut self) {
+        self.source.ask();
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+async fn prune_artefacts(core: Arc<Core>) {
+    let bytes_max = core.loaded().config.output.artefacts_total_bytes_max;
+    match core.store.prune(core.clock.now(), bytes_max).await {
+        Ok(0) => {}
+        Ok(forgotten) => tracing::debug!(forgotten, "kept results were forgotten"),
+        Err(error) => tracing::warn!(error = %error, "kept results cannot be pruned"),
+    }
+}
+
+/// Does something at once and then at intervals, one at a time, until asked to stop.
+async fn every<F: Future<Output = ()>>(interval: Duration, stop: Stop, mut duty: impl FnMut() -> F) {
+    let mut ticks = tokio::time::interval(interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.asked() => return,
+            _ = ticks.tick() => duty().await,
+        }
+    }
+}

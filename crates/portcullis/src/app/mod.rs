@@ -1,0 +1,340 @@
+//! The house put together: opened in one order, closed in the reverse one.
+//!
+//! folder and its lock -> state -> audit log -> sample services -> rooms -> gate -> keys of the first start ->
+//! changes that a crash interrupted -> timers; then, for `serve`, the listeners.
+
+mod bootstrap;
+mod duties;
+mod house;
+mod reload;
+mod rooms;
+mod samples;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use admin::{AdminParts, KeyMaker};
+use audit::{Audit, Durability, Record};
+use change::Desk;
+use gate::{Gate, KeyRing, Metrics, Seal, Snapshot};
+use serde_json::{Map, Value, json};
+use state::StateError;
+use store::{MemoryCache, SqliteStore};
+use tool::{Clock, ConfigFault, GateSeal, Parts};
+
+pub(crate) use bootstrap::{ShownKey, first as first_key};
+use house::AppHouse;
+use rooms::Rooms;
+use samples::Samples;
+
+use crate::{
+    cli::{Exit, Failure, Out},
+    clock::WallClock,
+    config::{self, Loaded, Problems},
+    data::{self, DataError, DataFolder},
+    log::LogLevelSwitch,
+};
+
+/// Everything that runs, but the listeners.
+pub(crate) struct App {
+    core: Arc<Core>,
+    samples: Samples,
+    duties: Option<duties::Duties>,
+    /// The keys that were made at this start and are to be shown, once.
+    pub shown: Vec<ShownKey>,
+}
+
+/// What the parts of a running house share.
+pub(crate) struct Core {
+    folder: DataFolder,
+    store: Arc<SqliteStore>,
+    audit: Audit,
+    audit_dir: std::path::PathBuf,
+    ring: Arc<KeyRing>,
+    maker: KeyMaker,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    gate: Arc<Gate>,
+    rooms: Mutex<Rooms>,
+    loaded: Mutex<Arc<Loaded>>,
+    reloading: tokio::sync::Mutex<()>,
+    live: OnceLock<Live>,
+}
+
+/// What a reload also changes where the house serves.
+pub(crate) struct Live {
+    /// The listeners.
+    pub server: serve::Handle,
+    /// The log.
+    pub log: LogLevelSwitch,
+}
+
+/// Why the house cannot be opened.
+#[derive(Debug)]
+pub(crate) enum OpenError {
+    /// The data folder.
+    Data(DataError),
+    /// The configuration.
+    Config(Problems),
+    /// Anything else, in a sentence.
+    Other(String),
+}
+
+impl From<DataError> for OpenError {
+    fn from(error: DataError) -> Self {
+        Self::Data(error)
+    }
+}
+
+impl From<StateError> for OpenError {
+    fn from(error: StateError) -> Self {
+        Self::Other(format!("{:#}", anyhow::Error::from(error)))
+    }
+}
+
+impl From<audit::AuditError> for OpenError {
+    fn from(error: audit::AuditError) -> Self {
+        Self::Other(format!("{:#}", anyhow::Error::from(error)))
+    }
+}
+
+impl OpenError {
+    /// The failure to end a command with; problems of the configuration are said at once.
+    pub(crate) fn into_failure(self, out: &Out) -> Failure {
+        match self {
+            Self::Data(error) => Failure::new(Exit::Unreachable, error.to_string()),
+            Self::Config(problems) => {
+                out.problems(&problems);
+                Failure::said(Exit::Failed)
+            }
+            Self::Other(text) => Failure::new(Exit::Failed, text),
+        }
+    }
+}
+
+/// What an opened house is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// To serve: with sample services, keys of the first start and timers.
+    Serve,
+    /// To run one command.
+    Command,
+}
+
+impl App {
+    /// Opens the house to serve.
+    pub(crate) async fn open(loaded: Loaded, dir: &Path) -> Result<Self, OpenError> {
+        Self::open_for(loaded, dir, Purpose::Serve).await
+    }
+
+    /// Opens the house for one command: no timers, no sample services, no keys of the first start.
+    pub(crate) async fn open_inside(loaded: Loaded, dir: &Path) -> Result<Self, OpenError> {
+        Self::open_for(loaded, dir, Purpose::Command).await
+    }
+
+    async fn open_for(loaded: Loaded, dir: &Path, purpose: Purpose) -> Result<Self, OpenError> {
+        let clock: Arc<dyn Clock> = Arc::new(WallClock);
+        let folder = DataFolder::open(dir)?;
+        let store = SqliteStore::open(&folder.state_file()).await?;
+        let audit_dir = data::audit_of(&loaded, &folder.dir);
+        let audit = Audit::open(&audit_dir, &loaded.config.audit, Arc::clone(&clock))?;
+        let samples = match purpose {
+            Purpose::Serve => Samples::start(&loaded).await.map_err(|faults| problems(&loaded, faults))?,
+            Purpose::Command => Samples::none(),
+        };
+        let ring = KeyRing::new(store.clone(), store.clone());
+        let maker = KeyMaker::new(folder.pepper()?);
+        let desk = Desk::new(store.clone(), Arc::clone(&clock), loaded.config.changes.clone());
+        let metrics = Metrics::new();
+        let parts = parts(&loaded, &metrics, &clock);
+        let house = AppHouse::new();
+        let fixed = vec![
+            change::open(Arc::clone(&desk)),
+            admin::open(AdminParts {
+                keys: ring.clone(),
+                usage: store.clone(),
+                artefacts: store.clone(),
+                maker: maker.clone(),
+                clock: Arc::clone(&clock),
+                house: house.clone(),
+            }),
+        ];
+        let rooms = Rooms::open(&loaded, &parts, fixed).await.map_err(|faults| problems(&loaded, faults))?;
+        let snapshot = Snapshot::build(loaded.config.gate(), rooms.providers());
+        let snapshot = snapshot.map_err(|faults| problems(&loaded, faults))?;
+        let hasher = maker.clone();
+        let gate_parts = gate::Parts {
+            seal: Seal::Own(
+                GateSeal::mint().ok_or_else(|| other("the gate was opened twice in one process"))?,
+            ),
+            clock: Arc::clone(&clock),
+            ring: Arc::clone(&ring),
+            key_hash: Arc::new(move |secret: &str| hasher.hash(secret)),
+            cache: MemoryCache::new(loaded.config.cache.bytes_max),
+            ledger: store.clone(),
+            artefacts: store.clone(),
+            desk,
+            audit: audit.clone(),
+            metrics: Arc::clone(&metrics),
+            tracer: Arc::new(tool::Untraced),
+        };
+        let core = Arc::new(Core {
+            folder,
+            store,
+            audit,
+            audit_dir,
+            ring,
+            maker,
+            clock,
+            metrics,
+            gate: Gate::new(gate_parts, snapshot),
+            rooms: Mutex::new(rooms),
+            loaded: Mutex::new(Arc::new(loaded)),
+            reloading: tokio::sync::Mutex::new(()),
+            live: OnceLock::new(),
+        });
+        house.attach(&core);
+        let mut app = Self { core, samples, duties: None, shown: Vec::new() };
+        app.begin(purpose).await?;
+        Ok(app)
+    }
+
+    /// What is done once, before the first call.
+    async fn begin(&mut self, purpose: Purpose) -> Result<(), OpenError> {
+        let core = &self.core;
+        core.gate.recover().await.map_err(|fault| other(format!("{fault}: {}", fault.chain())))?;
+        if purpose == Purpose::Command {
+            return Ok(());
+        }
+        self.shown = core.bootstrap().await?;
+        let snapshot = core.gate.snapshot();
+        let body = json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "config_hash": &*snapshot.hash,
+            "tools": snapshot.catalogue.tools().len(),
+        });
+        core.record("server.started", body).await?;
+        self.duties = Some(duties::Duties::start(core));
+        Ok(())
+    }
+
+    /// The gate.
+    pub(crate) fn gate(&self) -> &Arc<Gate> {
+        &self.core.gate
+    }
+
+    /// What the parts share.
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    /// Closes everything in the reverse order. Calls that run get their time first.
+    pub(crate) async fn close(mut self) {
+        let grace = Duration::from_millis(self.core.loaded().config.server.drain_ms);
+        let left = self.core.gate.drain(grace).await;
+        if left > 0 {
+            tracing::warn!(calls = left, "calls were given up at the end");
+        }
+        let served = self.duties.is_some();
+        if let Some(duties) = self.duties.take() {
+            duties.stop().await;
+        }
+        if let Err(error) = self.core.ring.flush().await {
+            tracing::error!(error = %error, "the last usage counts cannot be written");
+        }
+        let providers = self.core.lock_rooms().providers();
+        for provider in providers {
+            provider.close().await;
+        }
+        self.samples.stop().await;
+        if served && let Err(error) = self.core.record("server.stopped", json!({ "calls_left": left })).await
+        {
+            tracing::error!(?error, "the end cannot be recorded");
+        }
+        if let Err(error) = self.core.audit.close().await {
+            tracing::error!(error = %error, "the audit log cannot be closed");
+        }
+        self.core.store.close().await;
+    }
+}
+
+impl Core {
+    /// The configuration that holds.
+    pub(crate) fn loaded(&self) -> Arc<Loaded> {
+        Arc::clone(&self.loaded.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Lets reloads change the listeners and the log as well.
+    pub(crate) fn go_live(&self, live: Live) {
+        // A house goes live once.
+        let _ = self.live.set(live);
+    }
+
+    /// Tells the time.
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
+    }
+
+    /// The data folder.
+    pub(crate) fn folder(&self) -> &DataFolder {
+        &self.folder
+    }
+
+    fn lock_rooms(&self) -> std::sync::MutexGuard<'_, Rooms> {
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes down what happened to the house itself, on the disk.
+    async fn record(&self, event: &'static str, body: Value) -> Result<(), OpenError> {
+        let body = if let Value::Object(body) = body { body } else { Map::new() };
+        let record = Record { at: self.clock.now(), event, body };
+        self.audit.write(record, Durability::Synced).await?;
+        Ok(())
+    }
+}
+
+/// Checks a configuration as far as that goes without changing anything: rooms are opened, and closed again.
+///
+/// Returns the name of what was checked.
+pub(crate) async fn check(loaded: Loaded) -> Result<String, Problems> {
+    let name =
+        loaded.file.as_ref().map_or_else(|| "environment".to_owned(), |file| file.display().to_string());
+    let clock: Arc<dyn Clock> = Arc::new(WallClock);
+    let parts = parts(&loaded, &Metrics::new(), &clock);
+    let mut faults = bootstrap::check(&loaded.config.bootstrap, &parts);
+    match Rooms::check(&loaded, &parts).await {
+        Ok(rooms) => {
+            if let Err(found) = Snapshot::build(loaded.config.gate(), rooms.providers()) {
+                faults.extend(found);
+            }
+            for provider in rooms.providers() {
+                provider.close().await;
+            }
+        }
+        Err(found) => faults.extend(found),
+    }
+    if faults.is_empty() { Ok(name) } else { Err(config::locate_faults(&loaded, faults, &data::environment)) }
+}
+
+fn parts(loaded: &Loaded, metrics: &Arc<Metrics>, clock: &Arc<dyn Clock>) -> Parts {
+    Parts {
+        secrets: Arc::new(data::secrets(&loaded.base_dir)),
+        meter: Arc::clone(metrics) as Arc<dyn tool::Meter>,
+        clock: Arc::clone(clock),
+        base_dir: loaded.base_dir.clone(),
+    }
+}
+
+fn problems(loaded: &Loaded, faults: Vec<ConfigFault>) -> OpenError {
+    OpenError::Config(config::locate_faults(loaded, faults, &data::environment))
+}
+
+fn other(text: impl Into<String>) -> OpenError {
+    OpenError::Other(text.into())
+}

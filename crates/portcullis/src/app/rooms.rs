@@ -1,0 +1,132 @@
+//! The rooms: which sections of the configuration open which providers, and which of them a reload keeps.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use tool::{ConfigFault, Parts, Provider};
+
+use crate::config::{Config, Loaded};
+
+/// How a section opens a room; `None` where the section is not there.
+type Opener = fn(&Config, &Parts) -> Option<Result<Arc<dyn Provider>, Vec<ConfigFault>>>;
+
+/// Every room that a section opens. A new room is a new line.
+const TABLE: &[(&str, Opener)] = &[
+    ("sql", |config, parts| config.sql.as_ref().map(|section| sql::open(section, parts))),
+    // ("rest", |config, parts| config.rest.as_ref().map(|section| web::rest::open(section, parts))),
+    ("fetch", |config, parts| config.fetch.as_ref().map(|section| web::fetch::open(section, parts))),
+    ("files", |config, parts| config.files.as_ref().map(|section| files::open(section, parts))),
+];
+
+/// The rooms that are open.
+#[derive(Clone)]
+pub(super) struct Rooms {
+    /// Those that no section opens: administration and changes. They stay as they are.
+    fixed: Vec<Arc<dyn Provider>>,
+    sections: Vec<Room>,
+}
+
+#[derive(Clone)]
+struct Room {
+    name: &'static str,
+    /// Its section, as JSON.
+    section: Value,
+    provider: Arc<dyn Provider>,
+}
+
+impl Rooms {
+    /// Opens every room of a configuration, beside the fixed ones.
+    pub(super) async fn open(
+        loaded: &Loaded,
+        parts: &Parts,
+        fixed: Vec<Arc<dyn Provider>>,
+    ) -> Result<Self, Vec<ConfigFault>> {
+        let empty = Self { fixed, sections: Vec::new() };
+        empty.renewed(loaded, loaded, parts).await
+    }
+
+    /// Opens every room of a configuration to see whether that goes.
+    pub(super) async fn check(loaded: &Loaded, parts: &Parts) -> Result<Self, Vec<ConfigFault>> {
+        Self::open(loaded, parts, Vec::new()).await
+    }
+
+    /// The rooms of a new configuration: those whose section is as it was stay, the others are opened anew.
+    ///
+    /// Error: every fault of every room; nothing is kept open that was opened for this.
+    pub(super) async fn renewed(
+        &self,
+        before: &Loaded,
+        loaded: &Loaded,
+        parts: &Parts,
+    ) -> Result<Self, Vec<ConfigFault>> {
+        let (mut sections, mut faults, mut opened) = (Vec::new(), Vec::new(), Vec::new());
+        for (name, opener) in TABLE {
+            let section = loaded.value.get(name).cloned().unwrap_or(Value::Null);
+            let kept = self.sections.iter().find(|room| room.name == *name && room.section == section);
+            if let Some(room) = kept.filter(|_| before.base_dir == loaded.base_dir && !refers(&section)) {
+                sections.push(Room { name, section, provider: Arc::clone(&room.provider) });
+                continue;
+            }
+            let (config, theirs) = (loaded.config.clone(), parts.clone());
+            // Rooms read files and open databases while they open.
+            match tokio::task::spawn_blocking(move || opener(&config, &theirs)).await {
+                Ok(None) => {}
+                Ok(Some(Ok(provider))) => {
+                    opened.push(Arc::clone(&provider));
+                    sections.push(Room { name, section, provider });
+                }
+                Ok(Some(Err(found))) => faults.extend(found),
+                Err(error) => {
+                    faults.push(ConfigFault::new(format!("/{name}"), format!("it cannot be opened: {error}")))
+                }
+            }
+        }
+        if faults.is_empty() {
+            return Ok(Self { fixed: self.fixed.clone(), sections });
+        }
+        for provider in opened {
+            provider.close().await;
+        }
+        Err(faults)
+    }
+
+    /// All of them.
+    pub(super) fn providers(&self) -> Vec<Arc<dyn Provider>> {
+        self.fixed.iter().chain(self.sections.iter().map(|room| &room.provider)).cloned().collect()
+    }
+
+    /// Those of these rooms that the next ones do not have.
+    pub(super) fn gone(&self, next: &Self) -> Vec<Arc<dyn Provider>> {
+        let stays =
+            |one: &Arc<dyn Provider>| next.sections.iter().any(|room| Arc::ptr_eq(&room.provider, one));
+        self.sections.iter().map(|room| &room.provider).filter(|one| !stays(one)).cloned().collect()
+    }
+}
+
+/// True where a section holds a reference to a secret: what it leads to may have changed although the section has
+/// not.
+fn refers(section: &Value) -> bool {
+    match section {
+        Value::Object(map) if map.len() == 1 => map.iter().any(|(name, value)| {
+            (name == "file" && value.is_string()) || (name == "exec" && value.is_array()) || refers(value)
+        }),
+        Value::Object(map) => map.values().any(refers),
+        Value::Array(items) => items.iter().any(refers),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn sections_with_references_to_secrets_are_told_apart() {
+        assert!(refers(&json!({ "apis": { "a": { "auth": { "bearer": { "file": "x" } } } } })));
+        assert!(refers(&json!([{ "exec": ["pass"] }])));
+        assert!(!refers(&json!({ "file": "x", "other": 1 })));
+        assert!(!refers(&json!({ "bearer": "text" })));
+    }
+}

@@ -1,0 +1,77 @@
+//! The sample services of `lab:`, and the samples that they need: a database, a folder.
+
+use std::{fs, io, path::Path};
+
+use tokio::task::JoinHandle;
+use tool::{ConfigFault, StopSource};
+
+use crate::config::Loaded;
+
+/// The sample services that run.
+pub(super) struct Samples(Option<(StopSource, JoinHandle<io::Result<()>>)>);
+
+impl Samples {
+    /// No samples.
+    pub(super) fn none() -> Self {
+        Self(None)
+    }
+
+    /// Makes what is not there yet, and starts what is to run.
+    pub(super) async fn start(loaded: &Loaded) -> Result<Self, Vec<ConfigFault>> {
+        let Some(lab) = &loaded.config.lab else { return Ok(Self::none()) };
+        if let Some(path) = &lab.shop_database {
+            let path = loaded.base_dir.join(path);
+            let made = tokio::task::spawn_blocking(move || shop_database(&path)).await;
+            let made = made.map_err(|e| fault("/lab/shop_database", e))?;
+            made.map_err(|e| fault("/lab/shop_database", e))?;
+        }
+        if let Some(folder) = &lab.sample_files {
+            sample_files(&loaded.base_dir.join(folder)).map_err(|e| fault("/lab/sample_files", e))?;
+        }
+        let Some(api) = &lab.shop_api else { return Ok(Self::none()) };
+        let bound = lab::ShopApi::bind(api.listen).await;
+        let api = bound.map_err(|e| fault("/lab/shop_api/listen", format!("{}: {e}", api.listen)))?;
+        let (source, stop) = StopSource::new();
+        Ok(Self(Some((source, tokio::spawn(api.run(stop))))))
+    }
+
+    /// Stops what runs.
+    pub(super) async fn stop(&mut self) {
+        let Some((source, task)) = self.0.take() else { return };
+        source.ask();
+        if let Ok(Err(error)) = task.await {
+            tracing::warn!(error = %error, "the sample service ended badly");
+        }
+    }
+}
+
+fn shop_database(path: &Path) -> Result<(), String> {
+    if path.exists() {
+        return Ok(());
+    }
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(|e| e.to_string())?;
+    }
+    let script = lab::shop_sql();
+    // The database is made in one transaction anyway.
+    let script = script.strip_prefix("BEGIN;\n").unwrap_or(&script);
+    let script = script.strip_suffix("COMMIT;\n").unwrap_or(script);
+    sql::create_from_script(path, script).map_err(|e| e.to_string())
+}
+
+/// Fills a folder that does not exist yet.
+fn sample_files(folder: &Path) -> io::Result<()> {
+    if folder.exists() {
+        return Ok(());
+    }
+    for (name, text) in lab::sample_files() {
+        let path = folder.join(name);
+        fs::create_dir_all(path.parent().unwrap_or(folder))?;
+        fs::write(path, text)?;
+    }
+    Ok(())
+}
+
+fn fault(pointer: &str, error: impl std::fmt::Display) -> Vec<ConfigFault> {
+    vec![ConfigFault::new(pointer, format!("it cannot be set up: {error}"))]
+}

@@ -1,0 +1,148 @@
+//! The configuration: one YAML file, or the environment.
+//!
+//! YAML -> tree with places -> variables of the environment filled in -> JSON, checked against the schema that
+//! the types make -> the types -> what each room checks by itself. Each step says everything it finds, with the
+//! line and the column.
+
+mod document;
+mod environment;
+mod expand;
+mod problem;
+mod schema;
+mod sections;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+mod yaml;
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+pub(crate) use environment::from_environment;
+pub(crate) use expand::Lookup;
+pub(crate) use problem::{Colours, Problems};
+pub(crate) use schema::schema;
+pub(crate) use sections::{BootstrapConfig, BootstrapKey, Config, LogConfig, LogFormat, LogLevel, ShownAs};
+
+use document::{Document, On};
+use problem::Problem;
+
+/// A configuration that holds together.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// The same as JSON, with the variables filled in: to tell which sections changed. Holds secrets.
+    pub value: Value,
+    /// The same, with what came from outside the file masked: to be shown.
+    pub shown: Value,
+    /// Relative paths start here.
+    pub base_dir: PathBuf,
+    /// The file it came from; `None` for the environment.
+    pub file: Option<PathBuf>,
+    /// What the operator should know of it, for the log.
+    pub notes: Vec<String>,
+}
+
+/// Loads a file.
+pub(crate) fn load(path: &Path, lookup: Lookup<'_>) -> Result<Loaded, Problems> {
+    let name = path.display().to_string();
+    let bytes = std::fs::read(path)
+        .map_err(|e| Problems::single(&name, format!("the file cannot be read: {}", io_sentence(&e))))?;
+    let text = String::from_utf8(bytes).map_err(|e| {
+        let at = e.utf8_error().valid_up_to();
+        Problems::single(&name, format!("the file is not UTF-8 text: byte {at} is wrong"))
+    })?;
+    let base_dir = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let base_dir = std::path::absolute(&base_dir).unwrap_or(base_dir);
+    parse(&name, &text, base_dir, lookup).map(|loaded| Loaded { file: Some(path.to_owned()), ..loaded })
+}
+
+/// Takes the text of a file named `name`.
+pub(crate) fn parse(
+    name: &str,
+    text: &str,
+    base_dir: PathBuf,
+    lookup: Lookup<'_>,
+) -> Result<Loaded, Problems> {
+    let fail = |mut list: Vec<Problem>| {
+        list.sort_by_key(|p| p.place.map_or((u32::MAX, 0), |at| (at.line, at.column)));
+        list.dedup();
+        Problems { file: name.to_owned(), text: text.to_owned(), list }
+    };
+    let tree = yaml::parse(text).map_err(|problem| fail(vec![problem]))?;
+    let Some(tree) = tree else {
+        let problem = Problem::new("", "the file is empty");
+        let hint = "`portcullis demo` shows a whole one; `server: {}` is enough to start with";
+        return Err(fail(vec![problem.hint(Some(hint.to_owned()))]));
+    };
+    let document = Document::from_tree(tree, lookup).map_err(&fail)?;
+    finish(document, base_dir).map_err(fail)
+}
+
+/// Checks a document and takes it as a configuration.
+fn finish(mut document: Document, base_dir: PathBuf) -> Result<Loaded, Vec<Problem>> {
+    let problems = schema::fit(&mut document);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let config: Config = serde_json::from_value(document.value.clone()).map_err(|e| {
+        // The schema let through what the types do not take: ours to mend, but said all the same.
+        vec![Problem::new("", format!("does not fit: {e}"))]
+    })?;
+    let faults = config.check();
+    if !faults.is_empty() {
+        return Err(faults.into_iter().map(|f| document.locate(Problem::from(f), On::Value)).collect());
+    }
+    let shown = document.shown();
+    Ok(Loaded { config, value: document.value, shown, base_dir, file: None, notes: Vec::new() })
+}
+
+/// The data folder of a file, without looking at anything else in it; by default `data` beside the file.
+///
+/// Error: a sentence, where the file cannot be read or the member is no text.
+pub(crate) fn peek_data_dir(path: &Path, lookup: Lookup<'_>) -> Result<PathBuf, String> {
+    let name = path.display();
+    let text =
+        std::fs::read_to_string(path).map_err(|e| format!("{name} cannot be read: {}", io_sentence(&e)))?;
+    let tree = yaml::parse(&text).map_err(|problem| format!("{name}: {}", problem.text))?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let member = tree.and_then(|tree| tree.member("data_dir")).map(|node| Document::from_tree(node, lookup));
+    match member {
+        None => Ok(folder.join("data")),
+        Some(Ok(Document { value: Value::String(dir), .. })) => Ok(folder.join(dir)),
+        Some(Ok(_)) => Err(format!("{name}: data_dir is no text; name the folder with --data")),
+        Some(Err(problems)) => {
+            let first = problems.into_iter().next().map(|p| p.text).unwrap_or_default();
+            Err(format!("{name}: data_dir: {first}"))
+        }
+    }
+}
+
+/// Gives faults that were found while opening rooms their places in the file they came from.
+pub(crate) fn locate_faults(loaded: &Loaded, faults: Vec<tool::ConfigFault>, lookup: Lookup<'_>) -> Problems {
+    let problems: Vec<Problem> = faults.into_iter().map(Problem::from).collect();
+    let Some(path) = &loaded.file else {
+        return Problems { file: "environment".to_owned(), text: String::new(), list: problems };
+    };
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let document = yaml::parse(&text).ok().flatten().and_then(|tree| Document::from_tree(tree, lookup).ok());
+    let list = match document {
+        Some(document) => problems.into_iter().map(|p| document.locate(p, On::Value)).collect(),
+        None => problems,
+    };
+    Problems { file: path.display().to_string(), text, list }
+}
+
+fn io_sentence(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        std::io::ErrorKind::IsADirectory => "it is a folder".to_owned(),
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,139 @@
+//! Serving: the house opened, its listeners, and what ends or changes it from outside.
+
+use std::{net::SocketAddr, path::Path, sync::Arc};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tool::{Stop, StopSource};
+
+use crate::{
+    app::{App, Core, Live, ShownKey},
+    cli::{Exit, Failure, Out},
+    clock::WallClock,
+    config::{Loaded, LogFormat},
+    data,
+    log::{Log, LogTo},
+    watch,
+};
+
+/// How a server is started.
+pub(crate) struct Start<'a> {
+    /// The configuration.
+    pub loaded: Loaded,
+    /// The data folder.
+    pub dir: &'a Path,
+    /// The address to listen on, where the command line names one.
+    pub listen: Option<SocketAddr>,
+    /// Where the log goes.
+    pub log_to: LogTo,
+    /// What the log looks like, where the command line decides.
+    pub log_format: Option<LogFormat>,
+}
+
+/// A server that takes calls.
+pub(crate) struct Ready<'a> {
+    /// Where it listens: `http://127.0.0.1:8000`.
+    pub url: String,
+    /// The data folder; absolute.
+    pub dir: &'a Path,
+    /// The keys that were made at this start.
+    pub shown: &'a [ShownKey],
+}
+
+/// Serves until it is asked to stop (SIGTERM, SIGINT), and then ends in order.
+pub(crate) async fn run(
+    start: Start<'_>,
+    out: &Out,
+    announce: impl FnOnce(&Ready<'_>),
+) -> Result<(), Failure> {
+    let Start { mut loaded, dir, listen, log_to, log_format } = start;
+    loaded.config.server.listen = listen.unwrap_or(loaded.config.server.listen);
+    loaded.config.log.format = log_format.unwrap_or(loaded.config.log.format);
+    let log = Log::start(&loaded.config.log, &loaded.base_dir, log_to, Arc::new(WallClock))
+        .map_err(|text| Failure::new(Exit::Failed, text))?;
+    for note in &loaded.notes {
+        tracing::warn!("{note}");
+    }
+    let app = App::open(loaded, dir).await.map_err(|error| {
+        log.flush();
+        error.into_failure(out)
+    })?;
+    let served = serve(&app, &log, announce).await;
+    app.close().await;
+    tracing::info!("the server has stopped");
+    drop(log);
+    served
+}
+
+async fn serve(app: &App, log: &Log, announce: impl FnOnce(&Ready<'_>)) -> Result<(), Failure> {
+    let core = app.core();
+    let loaded = core.loaded();
+    let folder = core.folder();
+    let extras = serve::Extras {
+        version: env!("CARGO_PKG_VERSION").into(),
+        clock: core.clock(),
+        operations: loaded.config.operations.clone(),
+        data_dir: folder.dir.clone(),
+        socket: Some(data::socket(&folder.dir)),
+    };
+    let server = serve::Server::bind(&loaded.config.server, Arc::clone(app.gate()), extras)
+        .await
+        .map_err(|error| Failure::new(Exit::Failed, format!("{:#}", anyhow::Error::from(error))))?;
+    core.go_live(Live { server: server.handle(), log: log.level_switch() });
+    let url = format!("http://{}", server.local_addr());
+    folder.note_server(&url, loaded.file.as_deref());
+    data::remember(&folder.dir);
+    let (source, stop) = StopSource::new();
+    let events = tokio::spawn(outside(Arc::clone(core), source, stop.clone()));
+    tracing::info!(url, data_dir = %folder.dir.display(), "the server takes calls");
+    announce(&Ready { url, dir: &folder.dir, shown: &app.shown });
+    server.run(stop).await;
+    events.abort();
+    Ok(())
+}
+
+/// Listens to what comes from outside: signals, and changes of the configuration's file.
+async fn outside(core: Arc<Core>, source: StopSource, stop: Stop) {
+    let watching = core.loaded().config.upkeep.watch_config;
+    let file = core.loaded().file.clone().filter(|_| watching);
+    let mut changes = match file.as_deref().map(watch::changes) {
+        Some(Ok(changes)) => changes,
+        Some(Err(error)) => {
+            tracing::warn!(error = %error, "the configuration file cannot be watched; send SIGHUP after a change");
+            watch::Changes::none()
+        }
+        None => watch::Changes::none(),
+    };
+    let signals =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
+    let (Ok(mut term), Ok(mut int), Ok(mut hup)) = signals else {
+        tracing::error!("signals cannot be listened to");
+        return;
+    };
+    loop {
+        let name = tokio::select! {
+            () = stop.asked() => return,
+            _ = term.recv() => "SIGTERM",
+            _ = int.recv() => "SIGINT",
+            _ = hup.recv() => {
+                reload(&core, "SIGHUP").await;
+                continue;
+            }
+            () = changes.next() => {
+                reload(&core, "file").await;
+                continue;
+            }
+        };
+        tracing::info!(
+            signal = name,
+            "the server stops: it takes no more calls, and lets those that run end"
+        );
+        source.ask();
+        return;
+    }
+}
+
+async fn reload(core: &Arc<Core>, why: &str) {
+    tracing::info!(why, "the configuration is taken anew");
+    // What came of it is logged and recorded inside.
+    let _ = core.reload().await;
+}
