@@ -1,0 +1,406 @@
+//! The doors: one table that the router, the OpenAPI document and the metrics go by, and the way of a request
+//! through it.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use futures_util::FutureExt as _;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
+use serde_json::Value;
+use tool::{Caller, Clock, Code, Fault, Line, Secret, Timestamp};
+
+use crate::{
+    call,
+    config::Operations,
+    conn::{Answers, Body, Peer},
+    docs,
+    guard::{self, Guard},
+    headers::{self, Ids},
+    health, lists, openapi,
+    problem::{self, Form, Refusal},
+    road::{Credentials, Road, SystemSample},
+    upload::Upload,
+};
+
+/// One door.
+pub(crate) struct Door {
+    pub(crate) method: Method,
+    /// The path; `{..}` stands for one segment.
+    pub(crate) path: &'static str,
+    pub(crate) need: Need,
+    pub(crate) work: Work,
+    /// What it does, in a few words.
+    pub(crate) about: &'static str,
+}
+
+/// What a door wants to see before it looks at anything else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// Nothing.
+    Nothing,
+    /// Nothing; but what it shows goes by the credentials, where some are presented.
+    Optional,
+    /// Credentials that stand for somebody.
+    Key,
+    /// As [`Need::Nothing`] on a loopback listener; elsewhere a key with the role `metrics`.
+    Metrics,
+}
+
+/// What a door does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// Makes a call. It is identified on its road, and so only once.
+    Call(CallDoor),
+    /// Shows something.
+    Show(Page),
+}
+
+/// The doors that make calls; each has its own envelope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CallDoor {
+    ByPath,
+    CallTool,
+    Invoke,
+    Operation,
+}
+
+/// The doors that show something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Page {
+    Root,
+    Info,
+    McpTools,
+    Tools,
+    Stats,
+    Health,
+    HealthDetailed,
+    Ready,
+    Live,
+    Metrics,
+    OpenApi,
+    Docs,
+    Redoc,
+    Asset,
+}
+
+/// Every door, once.
+pub(crate) const DOORS: &[Door] = &[
+    get("/", Need::Nothing, Page::Root, "What this is, and where everything is"),
+    post(
+        "/v1/mcp/{tool}",
+        CallDoor::ByPath,
+        "Call a tool; the body holds its arguments, the answer is its bare result",
+    ),
+    post(
+        "/mcp/call-tool",
+        CallDoor::CallTool,
+        "Call a tool by name; a failure of the tool itself is told in `error`",
+    ),
+    post("/invoke", CallDoor::Invoke, "Call a tool by name, with parameters and a label of the caller's own"),
+    post("/operations/execute", CallDoor::Operation, "Run a declared operation, which stands for a tool"),
+    get("/mcp/info", Need::Nothing, Page::Info, "Name, version and protocol versions of this server"),
+    get("/mcp/tools", Need::Key, Page::McpTools, "The tools these credentials may see, with their schemas"),
+    get("/tools", Need::Key, Page::Tools, "The tools these credentials may see, by name and by older names"),
+    get("/stats", Need::Key, Page::Stats, "How long the server runs and how much it has done"),
+    get("/health", Need::Nothing, Page::Health, "How the server and its sources are, as last probed"),
+    get(
+        "/health/detailed",
+        Need::Key,
+        Page::HealthDetailed,
+        "How every source is, and the load of the machine",
+    ),
+    get("/health/ready", Need::Nothing, Page::Ready, "Whether calls are taken"),
+    get("/health/live", Need::Nothing, Page::Live, "Whether the process answers"),
+    get("/metrics", Need::Metrics, Page::Metrics, "All metrics as OpenMetrics text"),
+    get(
+        "/openapi.json",
+        Need::Optional,
+        Page::OpenApi,
+        "This document, with the tools these credentials may see",
+    ),
+    get("/docs", Need::Nothing, Page::Docs, "The documentation to try out (Swagger UI)"),
+    get("/redoc", Need::Nothing, Page::Redoc, "The documentation to read (ReDoc)"),
+    get("/assets/{file}", Need::Nothing, Page::Asset, "Scripts and styles of the documentation pages"),
+];
+
+const fn get(path: &'static str, need: Need, page: Page, about: &'static str) -> Door {
+    Door { method: Method::GET, path, need, work: Work::Show(page), about }
+}
+
+const fn post(path: &'static str, call: CallDoor, about: &'static str) -> Door {
+    Door { method: Method::POST, path, need: Need::Key, work: Work::Call(call), about }
+}
+
+impl Door {
+    /// The methods it takes, for `Allow`.
+    pub(crate) fn allow(&self) -> &'static str {
+        if self.method == Method::GET { "GET, HEAD" } else { "POST" }
+    }
+
+    fn takes(&self, method: &Method) -> bool {
+        self.method == method || (self.method == Method::GET && method == Method::HEAD)
+    }
+}
+
+/// The door at a path, and what stands for its `{..}`.
+pub(crate) fn find(path: &str) -> Option<(&'static Door, Option<&str>)> {
+    if let Some(tool) = path.strip_prefix("/v1/mcp/") {
+        return at("/v1/mcp/{tool}", tool);
+    }
+    if let Some(file) = path.strip_prefix("/assets/") {
+        return at("/assets/{file}", file);
+    }
+    DOORS.iter().find(|door| door.path == path).map(|door| (door, None))
+}
+
+fn at<'a>(template: &str, segment: &'a str) -> Option<(&'static Door, Option<&'a str>)> {
+    let door = DOORS.iter().find(|door| door.path == template)?;
+    (!segment.is_empty() && !segment.contains('/')).then_some((door, Some(segment)))
+}
+
+/// What all listeners share.
+pub(crate) struct Inside {
+    pub(crate) road: Arc<dyn Road>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) name: String,
+    pub(crate) version: Arc<str>,
+    pub(crate) started: Timestamp,
+    pub(crate) operations: ArcSwap<Operations>,
+    pub(crate) sample: ArcSwap<SystemSample>,
+    pub(crate) memory_percent_max: u8,
+    /// The line of REST callers: nobody listens while the call runs.
+    pub(crate) deaf: Arc<dyn Line>,
+}
+
+/// What kind of listener the doors stand behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Listener {
+    /// On the network, reachable from other machines.
+    Open,
+    /// On the network, reachable from this machine only.
+    Loopback,
+    /// Metrics and health alone.
+    Metrics,
+    /// The local socket.
+    Local,
+}
+
+/// The doors as they stand behind one listener.
+pub(crate) struct Doors {
+    pub(crate) inside: Arc<Inside>,
+    pub(crate) listener: Listener,
+    pub(crate) guard: Guard,
+}
+
+/// One request on its way: who sent it, and what goes back with its answer.
+pub(crate) struct Visit {
+    pub(crate) ids: Ids,
+    pub(crate) form: Form,
+    pub(crate) peer: Peer,
+    pub(crate) headers: HeaderMap,
+}
+
+impl Visit {
+    /// What the caller shows of itself. A key counts at the local socket too; without one, the socket vouches for
+    /// its user. A header that is no bearer token is handed on as one: it stands for nobody, and is noted as such.
+    pub(crate) fn credentials(&self) -> Credentials {
+        if !self.headers.contains_key(header::AUTHORIZATION) {
+            return match self.peer {
+                Peer::Network => Credentials::None,
+                Peer::Local { uid } => Credentials::Local { uid },
+            };
+        }
+        let text = headers::only(&self.headers, &header::AUTHORIZATION).unwrap_or("");
+        let token = match text.split_once(' ') {
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
+            _ => "",
+        };
+        Credentials::Bearer(Secret::new(token.to_owned()))
+    }
+
+    pub(crate) fn refuse(&self, refusal: &Refusal) -> Response<Body> {
+        if refusal.fault.code == Code::Internal {
+            let request_id = self.ids.request.as_str();
+            tracing::error!(request_id, cause = refusal.fault.chain(), "{}", refusal.fault);
+        }
+        let has_credentials = self.headers.contains_key(header::AUTHORIZATION);
+        problem::respond(refusal, self.form, &self.ids.request, has_credentials)
+    }
+}
+
+#[async_trait]
+impl Answers for Doors {
+    async fn answer(&self, peer: Peer, request: Request<Upload>) -> Response<Body> {
+        let began = Instant::now();
+        let (head, upload) = request.into_parts();
+        let (ids, form) = (Ids::of(&head.headers), Form::of(&head.headers));
+        let visit = Visit { ids, form, peer, headers: head.headers };
+        let found = find(head.uri.path()).filter(|(door, _)| self.has(door.work));
+        let mut response = match self.admit(&visit, &head.method, &head.uri) {
+            Err(fault) => visit.refuse(&fault.into()),
+            Ok(()) if guard::is_preflight(&head.method, &visit.headers) => guard::preflight(),
+            Ok(()) => match found {
+                None => visit.refuse(&no_door(head.uri.path()).into()),
+                Some((door, segment)) => {
+                    let passing = self.pass(door, segment, &head.method, &visit, upload);
+                    let passed = AssertUnwindSafe(passing).catch_unwind().await;
+                    let passed = passed.unwrap_or_else(|_| Err(Fault::internal("a door broke").into()));
+                    passed.unwrap_or_else(|refusal| visit.refuse(&refusal))
+                }
+            },
+        };
+        let headers = response.headers_mut();
+        visit.ids.write(headers);
+        headers::write_security(headers);
+        // A stranger that may not even ask was refused above; what is left is told apart once more for the answer.
+        let from = self.guard.check_origin(&Method::GET, &visit.headers).unwrap_or(guard::From::Stranger);
+        guard::write_cors(headers, from, !self.guard.origins.is_empty());
+        let (endpoint, status, took) =
+            (found.map_or("unmatched", |(door, _)| door.path), response.status().as_u16(), began.elapsed());
+        self.inside.road.http_request(endpoint, status, took);
+        let request_id = visit.ids.request.as_str();
+        tracing::debug!(
+            request_id,
+            endpoint,
+            status,
+            latency_ms = took.as_secs_f64() * 1e3,
+            "request answered"
+        );
+        response
+    }
+}
+
+impl Doors {
+    /// Host and origin, for listeners that browsers can reach.
+    fn admit(&self, visit: &Visit, method: &Method, uri: &Uri) -> Result<(), Fault> {
+        if self.listener == Listener::Local {
+            return Ok(());
+        }
+        self.guard.check_host(uri, &visit.headers)?;
+        self.guard.check_origin(method, &visit.headers).map(drop)
+    }
+
+    /// Credentials first, then the method, then the work.
+    async fn pass(
+        &self,
+        door: &Door,
+        segment: Option<&str>,
+        method: &Method,
+        visit: &Visit,
+        upload: Upload,
+    ) -> Result<Response<Body>, Refusal> {
+        if !door.takes(method) {
+            if door.need == Need::Key {
+                self.inside.road.identify(&visit.credentials()).await?;
+            }
+            return Ok(wrong_method(door, method, visit));
+        }
+        match door.work {
+            Work::Call(call) => {
+                call::answer(&self.inside, call, segment.unwrap_or_default(), visit, upload).await
+            }
+            Work::Show(page) => {
+                let caller = self.identify(door.need, visit).await?;
+                self.show(page, segment.unwrap_or_default(), caller, visit)
+            }
+        }
+    }
+
+    fn show(
+        &self,
+        page: Page,
+        segment: &str,
+        caller: Option<Arc<Caller>>,
+        visit: &Visit,
+    ) -> Result<Response<Body>, Refusal> {
+        let inside = self.inside.as_ref();
+        Ok(match page {
+            Page::McpTools => lists::mcp_tools(inside, known(caller.as_deref())?),
+            Page::Tools => lists::tools(inside, known(caller.as_deref())?),
+            Page::Root => lists::root(inside),
+            Page::Info => lists::info(inside),
+            Page::Stats => lists::stats(inside),
+            Page::Health => health::health(inside),
+            Page::HealthDetailed => health::detailed(inside),
+            Page::Ready => health::ready(inside, visit),
+            Page::Live => health::live(),
+            Page::Metrics => health::metrics(inside),
+            Page::OpenApi => openapi::answer(inside, caller.as_deref()),
+            Page::Docs => docs::swagger(),
+            Page::Redoc => docs::redoc(),
+            Page::Asset => docs::asset(segment, &visit.headers)?,
+        })
+    }
+
+    async fn identify(&self, need: Need, visit: &Visit) -> Result<Option<Arc<Caller>>, Refusal> {
+        let credentials = visit.credentials();
+        let is_open = match need {
+            Need::Nothing => true,
+            Need::Optional => matches!(credentials, Credentials::None),
+            Need::Key => false,
+            Need::Metrics => self.listener != Listener::Open,
+        };
+        if is_open {
+            return Ok(None);
+        }
+        let caller = self.inside.road.identify(&credentials).await?;
+        if need == Need::Metrics && !caller.roles.iter().any(|role| role.as_ref() == "metrics") {
+            let text = "metrics need a key with the role \"metrics\", or server.metrics_listen";
+            return Err(Fault::new(Code::Denied, text).into());
+        }
+        Ok(Some(caller))
+    }
+
+    fn has(&self, work: Work) -> bool {
+        let is_metrics = matches!(work, Work::Show(Page::Metrics | Page::Health | Page::Ready | Page::Live));
+        self.listener != Listener::Metrics || is_metrics
+    }
+}
+
+fn known(caller: Option<&Caller>) -> Result<&Caller, Refusal> {
+    caller.ok_or_else(|| Fault::new(Code::Internal, "a list was reached by nobody").into())
+}
+
+fn wrong_method(door: &Door, method: &Method, visit: &Visit) -> Response<Body> {
+    let shown: String = method.as_str().chars().take(20).collect();
+    let fault =
+        Fault::new(Code::MethodNotAllowed, format!("{} takes {}, not {shown}", door.path, door.allow()));
+    let mut response = visit.refuse(&fault.into());
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(door.allow()));
+    response
+}
+
+fn no_door(path: &str) -> Fault {
+    let shown: String = path.chars().take(80).collect();
+    Fault::not_found(format!("there is no door at {:?}; GET / shows what there is", Value::from(shown)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_door_is_found_by_its_own_path_and_only_by_it() {
+        for door in DOORS {
+            let path = door.path.replace("{tool}", "x").replace("{file}", "x");
+            let (found, _) = find(&path).unwrap();
+            assert_eq!((found.path, found.work), (door.path, door.work));
+        }
+        for path in [
+            "",
+            "*",
+            "//",
+            "/nothing",
+            "/docs/",
+            "/v1/mcp/",
+            "/v1/mcp",
+            "/v1/mcp/a/b",
+            "/assets/",
+            "/Docs",
+            "/health/",
+        ] {
+            assert!(find(path).is_none(), "{path}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The health and metrics doors. They look at what was probed in the background, and never ask a source themselves.
+
+use http::{HeaderValue, Response, StatusCode, header};
+use serde_json::{Map, Value, json};
+use tool::{Code, Fault, Probe, ProbeState};
+
+use crate::{
+    conn::Body,
+    doors::{Inside, Visit},
+    headers,
+    problem::Refusal,
+};
+
+/// The kind of source without which no call is taken.
+const DATABASE: &str = "database";
+const API: &str = "external_api";
+
+/// `GET /health`: 503 where a source is unhealthy or the server is stopping.
+pub(crate) fn health(inside: &Inside) -> Response<Body> {
+    let probes = inside.road.health();
+    let state = overall(inside, &probes);
+    let mut body = summary(inside, state);
+    let words = |kind, words: [&str; 3]| match worst(&probes, kind) {
+        None => "not configured".to_owned(),
+        Some(ProbeState::Healthy) => words[0].to_owned(),
+        Some(ProbeState::Degraded) => words[1].to_owned(),
+        Some(ProbeState::Unhealthy) => words[2].to_owned(),
+    };
+    body.insert("database".to_owned(), words(DATABASE, ["connected", "degraded", "disconnected"]).into());
+    body.insert("upstream_api".to_owned(), words(API, ["responding", "degraded", "not responding"]).into());
+    let memory = inside.sample.load().memory_percent;
+    body.insert("memory_usage_percent".to_owned(), tenth(memory));
+    body.insert("servers".to_owned(), inside.road.sources().into());
+    told(body, state)
+}
+
+/// `GET /health/detailed`
+pub(crate) fn detailed(inside: &Inside) -> Response<Body> {
+    let probes = inside.road.health();
+    let state = overall(inside, &probes);
+    let mut checks = Map::new();
+    for kind in [DATABASE, API] {
+        if let Some(check) = check_of(&probes, kind) {
+            checks.insert(kind.to_owned(), check);
+        }
+    }
+    let (hits, misses) = inside.road.cache_counts();
+    let asked = hits + misses;
+    let ratio = if asked == 0 { 0.0 } else { hits as f64 / asked as f64 };
+    checks.insert("cache".to_owned(), json!({ "hits": hits, "misses": misses, "hit_ratio": ratio }));
+    let sources: Map<String, Value> =
+        probes.iter().map(|probe| (probe.source.to_string(), one_check(probe))).collect();
+    checks.insert("sources".to_owned(), Value::Object(sources));
+    let sample = inside.sample.load();
+    let mut body = summary(inside, state);
+    body.insert("checks".to_owned(), Value::Object(checks));
+    body.insert(
+        "metrics".to_owned(),
+        json!({
+            "cpu_percent": tenth(sample.cpu_percent),
+            "memory_percent": tenth(sample.memory_percent),
+            "disk_percent": tenth(sample.disk_percent),
+            "process_count": sample.process_count,
+        }),
+    );
+    told(body, state)
+}
+
+/// `GET /health/ready`: 503 while the server stops, and where a database does not answer.
+pub(crate) fn ready(inside: &Inside, visit: &Visit) -> Response<Body> {
+    let why = if inside.road.is_draining() {
+        Some("the server is stopping")
+    } else if worst(&inside.road.health(), DATABASE) == Some(ProbeState::Unhealthy) {
+        Some("database unhealthy")
+    } else {
+        None
+    };
+    match why {
+        None => headers::json(r#"{"status":"ready"}"#),
+        Some(why) => {
+            let fault = Fault::new(Code::Unavailable, format!("Service not ready: {why}"));
+            visit.refuse(&Refusal::from(fault))
+        }
+    }
+}
+
+/// `GET /health/live`
+pub(crate) fn live() -> Response<Body> {
+    headers::json(r#"{"status":"alive"}"#)
+}
+
+/// `GET /metrics`
+pub(crate) fn metrics(inside: &Inside) -> Response<Body> {
+    let mut response = headers::json(inside.road.metrics());
+    let openmetrics = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, openmetrics);
+    response
+}
+
+/// The worst of all sources; at best `degraded` where memory runs out.
+fn overall(inside: &Inside, probes: &[Probe]) -> ProbeState {
+    let sources = probes.iter().map(|probe| probe.state).max().unwrap_or(ProbeState::Healthy);
+    let is_full = inside.sample.load().memory_percent > f64::from(inside.memory_percent_max);
+    let machine = if is_full { ProbeState::Degraded } else { ProbeState::Healthy };
+    let gate = if inside.road.is_draining() { ProbeState::Unhealthy } else { ProbeState::Healthy };
+    sources.max(machine).max(gate)
+}
+
+fn worst(probes: &[Probe], kind: &str) -> Option<ProbeState> {
+    probes.iter().filter(|probe| probe.kind == kind).map(|probe| probe.state).max()
+}
+
+/// What all sources of one kind are like: the members of the worst of them, the slowest first among equals.
+fn check_of(probes: &[Probe], kind: &str) -> Option<Value> {
+    let of_kind = probes.iter().filter(|probe| probe.kind == kind);
+    of_kind.max_by_key(|probe| (probe.state, probe.latency)).map(one_check)
+}
+
+fn one_check(probe: &Probe) -> Value {
+    let mut check = Map::new();
+    check.insert("status".to_owned(), json!(probe.state));
+    check.insert("latency_ms".to_owned(), json!((probe.latency.as_secs_f64() * 1e6).round() / 1e3));
+    check.insert("source".to_owned(), json!(probe.source));
+    for (name, value) in &probe.details {
+        check.entry(name.clone()).or_insert_with(|| value.clone());
+    }
+    Value::Object(check)
+}
+
+fn summary(inside: &Inside, state: ProbeState) -> Map<String, Value> {
+    let mut body = Map::new();
+    body.insert("status".to_owned(), json!(state));
+    body.insert("timestamp".to_owned(), json!(inside.clock.now()));
+    body.insert("version".to_owned(), json!(inside.version));
+    body.insert("uptime_seconds".to_owned(), json!(inside.road.stats().uptime.as_secs_f64()));
+    body
+}
+
+fn told(body: Map<String, Value>, state: ProbeState) -> Response<Body> {
+    let mut response = headers::json(Value::Object(body).to_string());
+    if state == ProbeState::Unhealthy {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    response
+}
+
+fn tenth(percent: f64) -> Value {
+    json!((percent * 10.0).round() / 10.0)
+}

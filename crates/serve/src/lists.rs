@@ -1,0 +1,108 @@
+//! The doors that list: what this is, what tools there are, how much was done.
+
+use std::sync::Arc;
+
+use http::Response;
+use serde_json::{Map, Value, json};
+use tool::{Approval, Caller, Effect, Repeats, Tool};
+
+use crate::{conn::Body, doors::Inside, headers};
+
+/// The MCP version that is spoken first.
+const PROTOCOL: &str = "2026-07-28";
+/// Every MCP version that is spoken, the newest first.
+const PROTOCOLS: &[&str] = &[PROTOCOL, "2025-11-25", "2025-06-18", "2025-03-26"];
+
+/// `GET /`
+pub(crate) fn root(inside: &Inside) -> Response<Body> {
+    shown(&json!({
+        "service": inside.name,
+        "version": inside.version,
+        "docs": "/docs",
+        "documentation": "/docs",
+        "redoc": "/redoc",
+        "openapi": "/openapi.json",
+        "health": "/health",
+        "mcp_tools": "/mcp/tools",
+        "mcp": "/mcp",
+    }))
+}
+
+/// `GET /mcp/info`
+pub(crate) fn info(inside: &Inside) -> Response<Body> {
+    shown(&json!({
+        "name": inside.name,
+        "version": inside.version,
+        "protocol_version": PROTOCOL,
+        "protocol_versions": PROTOCOLS,
+        "capabilities": ["tools", "async_execution"],
+    }))
+}
+
+/// `GET /mcp/tools`
+pub(crate) fn mcp_tools(inside: &Inside, caller: &Caller) -> Response<Body> {
+    let tools: Vec<Value> = inside.road.visible(caller).iter().map(row).collect();
+    shown(&Value::Array(tools))
+}
+
+/// `GET /tools`: by name, and by the older names too.
+pub(crate) fn tools(inside: &Inside, caller: &Caller) -> Response<Body> {
+    let mut tools = Map::new();
+    for tool in inside.road.visible(caller).iter() {
+        let returns = tool.output.as_deref().cloned().unwrap_or_else(|| json!({}));
+        let row = json!({ "params": *tool.input, "returns": returns, "description": tool.about });
+        for alias in &tool.aliases {
+            tools.insert(alias.to_string(), row.clone());
+        }
+        tools.insert(tool.name.to_string(), row);
+    }
+    shown(&json!({ "tools": tools }))
+}
+
+/// `GET /stats`
+pub(crate) fn stats(inside: &Inside) -> Response<Body> {
+    let stats = inside.road.stats();
+    shown(&json!({
+        "uptime_seconds": stats.uptime.as_secs_f64(),
+        "total_operations": stats.total_operations,
+        "operations_per_minute": stats.operations_per_minute,
+        "timestamp": inside.clock.now(),
+    }))
+}
+
+/// One tool as `/mcp/tools` shows it: names in snake case.
+fn row(tool: &Arc<Tool>) -> Value {
+    let mut row = json!({
+        "name": tool.name,
+        "description": tool.about,
+        "input_schema": *tool.input,
+        "effect": tool.effect,
+        "annotations": {
+            "read_only_hint": tool.effect == Effect::Reads,
+            "destructive_hint": tool.effect == Effect::Destroys,
+            "idempotent_hint": tool.repeats == Repeats::Safe,
+        },
+        "needs_approval": tool.approval == Approval::Needed,
+        "deprecated": tool.deprecation.is_some(),
+        "timeout_ms": u64::try_from(tool.time_max.as_millis()).unwrap_or(u64::MAX),
+    });
+    let optional = [
+        ("title", tool.title.as_ref().map(|title| json!(title))),
+        ("output_schema", tool.output.as_ref().map(|schema| json!(**schema))),
+        ("version", tool.version.as_ref().map(|version| json!(version))),
+        ("deprecation", tool.deprecation.as_ref().map(|deprecation| json!(deprecation))),
+        ("aliases", (!tool.aliases.is_empty()).then(|| json!(tool.aliases))),
+        ("examples", (!tool.examples.is_empty()).then(|| json!(tool.examples))),
+        ("labels", (!tool.labels.is_empty()).then(|| json!(tool.labels))),
+    ];
+    for (name, value) in optional {
+        if let Some(value) = value {
+            row[name] = value;
+        }
+    }
+    row
+}
+
+fn shown(value: &Value) -> Response<Body> {
+    headers::json(value.to_string())
+}

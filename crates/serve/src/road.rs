@@ -1,0 +1,105 @@
+//! What the doors need of the gate. The doors speak to a `dyn Road`, so that they can be tested without keys, stores
+//! and audit; the one real road is the gate's.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use tool::{Caller, Fault, Probe, Tool};
+
+pub(crate) use gate::{Answer, CacheUse, Credentials, LimitState, Request, Stats, SystemSample};
+
+/// The gate, as the doors see it.
+#[async_trait]
+pub(crate) trait Road: Send + Sync {
+    /// Takes one call down the road. Dropping the future means that the client left.
+    async fn call(&self, request: Request) -> Answer;
+    /// Says who comes with these credentials.
+    async fn identify(&self, credentials: &Credentials) -> Result<Arc<Caller>, Fault>;
+    /// The tools this caller may see, sorted by name.
+    fn visible(&self, caller: &Caller) -> Arc<[Arc<Tool>]>;
+    /// How many sources the catalogue draws on.
+    fn sources(&self) -> usize;
+    /// The probes of the sources, as they were last asked in the background.
+    fn health(&self) -> Arc<Vec<Probe>>;
+    /// Hits and misses of the cache of answers.
+    fn cache_counts(&self) -> (u64, u64);
+    /// What `/stats` shows.
+    fn stats(&self) -> Stats;
+    /// True once the gate admits no more calls.
+    fn is_draining(&self) -> bool;
+    /// Admits no more calls and waits for those that run; how many were left over.
+    async fn drain(&self, grace: Duration) -> usize;
+    /// Counts one request that was answered.
+    fn http_request(&self, endpoint: &str, status: u16, took: Duration);
+    /// Counts a connection in.
+    fn connection_opened(&self);
+    /// Counts a connection out.
+    fn connection_closed(&self);
+    /// Takes a measurement of machine and process.
+    fn set_system(&self, sample: SystemSample);
+    /// All metrics as OpenMetrics text.
+    fn metrics(&self) -> String;
+}
+
+/// The gate itself.
+pub(crate) struct Through(pub(crate) Arc<gate::Gate>);
+
+#[async_trait]
+impl Road for Through {
+    async fn call(&self, request: Request) -> Answer {
+        self.0.call(request).await
+    }
+
+    async fn identify(&self, credentials: &Credentials) -> Result<Arc<Caller>, Fault> {
+        self.0.identify(credentials).await
+    }
+
+    fn visible(&self, caller: &Caller) -> Arc<[Arc<Tool>]> {
+        self.0.visible(caller)
+    }
+
+    fn sources(&self) -> usize {
+        let snapshot = self.0.snapshot();
+        snapshot.catalogue.tools().iter().map(|tool| &tool.source).collect::<BTreeSet<_>>().len()
+    }
+
+    fn health(&self) -> Arc<Vec<Probe>> {
+        self.0.health()
+    }
+
+    fn cache_counts(&self) -> (u64, u64) {
+        self.0.cache_counts()
+    }
+
+    fn stats(&self) -> Stats {
+        self.0.stats()
+    }
+
+    fn is_draining(&self) -> bool {
+        self.0.is_draining()
+    }
+
+    async fn drain(&self, grace: Duration) -> usize {
+        self.0.drain(grace).await
+    }
+
+    fn http_request(&self, endpoint: &str, status: u16, took: Duration) {
+        self.0.metrics().http_request(endpoint, status, took);
+    }
+
+    fn connection_opened(&self) {
+        self.0.metrics().connection_opened();
+    }
+
+    fn connection_closed(&self) {
+        self.0.metrics().connection_closed();
+    }
+
+    fn set_system(&self, sample: SystemSample) {
+        self.0.metrics().set_system(sample);
+    }
+
+    fn metrics(&self) -> String {
+        self.0.metrics().encode()
+    }
+}
