@@ -145,7 +145,7 @@ mod tests {
                 other => panic!("no event {other}"),
             }
             let due = pulse.due().map(|due| (due - start).as_secs());
-            shown += &format!("{at:>3} {event:<8} due {due:?} quiet {}\n", pulse.is_quiet());
+            shown += &format!("{at} s {event}: due {due:?} quiet {}\n", pulse.is_quiet());
         }
         expected.assert_eq(&shown);
     }
@@ -155,12 +155,12 @@ mod tests {
         check(
             &[(1, "heard"), (5, "heard"), (9, "heard"), (10, "asked"), (40, "answered"), (50, "heard")],
             expect![[r#"
-                  1 heard    due Some(11) quiet false
-                  5 heard    due Some(11) quiet false
-                  9 heard    due Some(11) quiet false
-                 10 asked    due None quiet false
-                 40 answered due Some(115) quiet true
-                 50 heard    due Some(60) quiet false
+                1 s heard: due Some(11) quiet false
+                5 s heard: due Some(11) quiet false
+                9 s heard: due Some(11) quiet false
+                10 s asked: due None quiet false
+                40 s answered: due Some(115) quiet true
+                50 s heard: due Some(60) quiet false
             "#]],
         );
     }
@@ -170,12 +170,12 @@ mod tests {
         check(
             &[(1, "heard"), (1, "asked"), (2, "stuck"), (3, "answered"), (30, "stuck"), (40, "flushed")],
             expect![[r#"
-                  1 heard    due Some(11) quiet false
-                  1 asked    due None quiet false
-                  2 stuck    due Some(62) quiet false
-                  3 answered due Some(62) quiet false
-                 30 stuck    due Some(62) quiet false
-                 40 flushed  due Some(78) quiet true
+                1 s heard: due Some(11) quiet false
+                1 s asked: due None quiet false
+                2 s stuck: due Some(62) quiet false
+                3 s answered: due Some(62) quiet false
+                30 s stuck: due Some(62) quiet false
+                40 s flushed: due Some(78) quiet true
             "#]],
         );
     }
