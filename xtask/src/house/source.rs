@@ -101,8 +101,8 @@ pub(super) fn wrong(sources: &[(String, String)]) -> Vec<String> {
 }
 
 fn wrong_in(path: &str, text: &str, tests: &BTreeSet<String>) -> Vec<String> {
-    let all_tests =
-        path.contains("/tests/it/") || tests.iter().any(|module| path.starts_with(module.as_str()));
+    let apart = ["/tests/it/", "/examples/"].iter().any(|folder| path.contains(folder));
+    let all_tests = apart || tests.iter().any(|module| path.starts_with(module.as_str()));
     let lines: Vec<&str> = text.lines().collect();
     let tests_from = if all_tests { 0 } else { tests_start(&lines) };
     let mut wrong = Vec::new();
