@@ -22,7 +22,8 @@ pub(crate) fn prepare<'r>(
 ) -> Result<Statement<'r>, SqlError> {
     scan::check_free(sql, &inner.limits)?;
     let tables = reader.tables();
-    if let Some(name) = scan::names(sql).find(|name| tables.is_shadow(&name.to_ascii_lowercase())) {
+    let names = scan::tokens(sql).into_iter().filter_map(|token| scan::name(sql, &token));
+    if let Some(name) = names.into_iter().find(|name| tables.is_shadow(name)) {
         return Err(SqlError::Statement(with_hint(&format!("no such table: {name}"), &tables)));
     }
     match reader.in_mode(Mode::Free).prepare(sql) {

@@ -126,12 +126,15 @@ fn instr(context: &Context<'_>) -> rusqlite::Result<Option<i64>> {
 }
 
 fn replace(context: &Context<'_>, value_bytes_max: usize) -> rusqlite::Result<Option<String>> {
-    let (Some(hay), Some(needle), Some(with)) = (text(context, 0), text(context, 1), text(context, 2)) else {
+    let (Some(hay), Some(needle)) = (text(context, 0), text(context, 1)) else {
         return Ok(None);
     };
     if needle.is_empty() {
         return Ok(Some(hay));
     }
+    let Some(with) = text(context, 2) else {
+        return Ok(None);
+    };
     let found = hay.matches(&needle).count();
     let bytes = (hay.len() - found * needle.len()).saturating_add(found.saturating_mul(with.len()));
     if bytes > value_bytes_max {
@@ -165,7 +168,7 @@ fn text(context: &Context<'_>, index: usize) -> Option<String> {
     }
 }
 
-/// A real as text, with a decimal point as SQLite has it.
+/// A real as text, with a decimal point as SQLite has it; written out in full where SQLite has an exponent.
 fn real(number: f64) -> String {
     let text = number.to_string();
     if text.bytes().all(|b| b.is_ascii_digit() || b == b'-') { text + ".0" } else { text }
@@ -181,4 +184,40 @@ fn find_bytes(hay: &[u8], needle: &[u8]) -> Option<usize> {
 
 fn position(at: usize) -> i64 {
     i64::try_from(at).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+    use rusqlite::types::Value;
+
+    use super::*;
+
+    fn values() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            Just(Value::Null),
+            (-20_i64..20).prop_map(Value::Integer),
+            (-40_i32..40).prop_map(|n| Value::Real(f64::from(n) / 4.0)),
+            "[ab1.\u{e4}\u{1F600} -]{0,6}".prop_map(Value::Text),
+            prop::collection::vec(97_u8..99, 0..5).prop_map(Value::Blob),
+        ]
+    }
+
+    proptest! {
+        /// Ours and the built-in ones say the same.
+        #[test]
+        fn the_stand_ins_agree_with_what_they_stand_in_for(a in values(), b in values(), c in values()) {
+            let built_in = Connection::open_in_memory().unwrap();
+            let ours = Connection::open_in_memory().unwrap();
+            make_linear(&ours, 1_000).unwrap();
+            for call in ["instr(?1, ?2)", "replace(?1, ?2, ?3)", "trim(?1, ?2)", "ltrim(?1, ?2)", "rtrim(?1, ?2)"] {
+                let say = |conn: &Connection| -> Value {
+                    let mut statement = conn.prepare(&format!("SELECT {call}, ?1, ?2, ?3")).unwrap();
+                    statement.query_row((&a, &b, &c), |row| row.get(0)).unwrap()
+                };
+                prop_assert_eq!(say(&ours), say(&built_in), "{} of {:?} {:?} {:?}", call, &a, &b, &c);
+            }
+        }
+    }
 }

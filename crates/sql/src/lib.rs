@@ -7,6 +7,7 @@
 mod bind;
 mod check;
 mod config;
+mod cte;
 mod declared;
 mod engine;
 mod error;

@@ -4,10 +4,7 @@
 use std::{
     collections::HashSet,
     path::PathBuf,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -48,7 +45,6 @@ pub(crate) struct Inner {
     age_max: Duration,
     readers_max: usize,
     idle: Mutex<Vec<Reader>>,
-    open: AtomicUsize,
     /// One permit a reader.
     readers: Arc<Semaphore>,
     /// Free SQL may take all readers but one.
@@ -70,7 +66,6 @@ impl SqlitePool {
             age_max: Duration::from_secs(config.recycle_seconds),
             readers_max: readers,
             idle: Mutex::default(),
-            open: AtomicUsize::new(0),
             readers: Arc::new(Semaphore::new(readers)),
             free: Arc::new(Semaphore::new(readers.saturating_sub(1).max(1))),
         };
@@ -168,17 +163,12 @@ impl Inner {
         if let Some(reader) = idle {
             return Ok(reader);
         }
-        let reader = Reader::open(&self.path, &self.limits, Arc::clone(&self.functions))?;
-        self.open.fetch_add(1, Ordering::Relaxed);
-        Ok(reader)
+        Reader::open(&self.path, &self.limits, Arc::clone(&self.functions))
     }
 
     fn put(&self, reader: Reader) {
         if reader.reset(self.age_max) {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
-        } else {
-            drop(reader);
-            self.open.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
@@ -311,13 +301,15 @@ impl Engine for SqlitePool {
     }
 
     fn connections(&self) -> (usize, usize) {
-        (self.inner.open.load(Ordering::Relaxed), self.inner.readers_max)
+        let most = self.inner.readers_max;
+        let taken = most.saturating_sub(self.inner.readers.available_permits());
+        let idle = self.inner.idle.lock().unwrap_or_else(PoisonError::into_inner).len();
+        ((taken + idle).min(most), most)
     }
 
     fn close(&self) {
         self.inner.readers.close();
         self.inner.free.close();
-        let idle = std::mem::take(&mut *self.inner.idle.lock().unwrap_or_else(PoisonError::into_inner));
-        self.inner.open.fetch_sub(idle.len(), Ordering::Relaxed);
+        self.inner.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }

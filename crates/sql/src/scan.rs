@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use crate::{config::LimitsConfig, error::SqlError};
+use crate::{config::LimitsConfig, cte, error::SqlError};
 
 /// The words that begin a statement which does anything but read. Beside SQLite's own there are those of other
 /// engines, so that their speakers get the same clear answer.
@@ -84,7 +84,8 @@ pub(crate) fn check_free(sql: &str, limits: &LimitsConfig) -> Result<(), SqlErro
     }
     let tokens = tokens(sql);
     check_reads(sql, &tokens)?;
-    check_size(sql, &tokens, limits)
+    check_size(sql, &tokens, limits)?;
+    cte::check(sql, &tokens)
 }
 
 /// Refuses everything but a single `SELECT`, `VALUES`, `WITH .. SELECT` or `EXPLAIN QUERY PLAN` of one.
@@ -185,22 +186,19 @@ pub(crate) fn trimmed(sql: &str) -> &str {
     end.map_or("", |token| &sql[..token.at.end])
 }
 
-/// Everything in a statement that the engine may take for a name, without its quotes; texts too, since SQLite takes
-/// `'orders'` for a table where only a table can stand.
-pub(crate) fn names(sql: &str) -> impl Iterator<Item = String> {
-    let tokens = tokens(sql).into_iter();
-    tokens.filter_map(move |token| {
-        let text = &sql[token.at];
-        let inside = || text.get(1..text.len() - 1).unwrap_or("");
-        match text.as_bytes().first()? {
-            quote @ (b'\'' | b'"' | b'`') => {
-                let quote = char::from(*quote);
-                Some(inside().replace(&format!("{quote}{quote}"), &quote.to_string()))
-            }
-            b'[' => Some(inside().to_owned()),
-            _ => (token.kind == Kind::Word).then(|| text.to_owned()),
+/// A token as the name that the engine may take it for: in lower case, without its quotes. Texts too, since SQLite
+/// takes `'orders'` for a table where only a table can stand.
+pub(crate) fn name(sql: &str, token: &Token) -> Option<String> {
+    let text = sql[token.at.clone()].to_ascii_lowercase();
+    let inside = || text.get(1..text.len() - 1).unwrap_or("");
+    match text.as_bytes().first()? {
+        quote @ (b'\'' | b'"' | b'`') => {
+            let quote = char::from(*quote);
+            Some(inside().replace(&format!("{quote}{quote}"), &quote.to_string()))
         }
-    })
+        b'[' => Some(inside().to_owned()),
+        _ => (token.kind == Kind::Word).then_some(text),
+    }
 }
 
 /// A token's text in lower case.
@@ -234,6 +232,8 @@ fn next(rest: &[u8]) -> (Option<Kind>, usize) {
     let quoted = |kind, close| (Some(kind), quoted_end(rest, close));
     match rest {
         [b' ' | b'\t' | b'\n' | b'\x0c' | b'\r', ..] => (None, 1),
+        // A byte order mark is space to SQLite, wherever it stands.
+        [0xef, 0xbb, 0xbf, ..] => (None, 3),
         [b'-', b'-', ..] => (None, rest.iter().position(|&b| b == b'\n').unwrap_or(rest.len())),
         [b'/', b'*', tail @ ..] => {
             let end = tail.windows(2).position(|pair| pair == b"*/");

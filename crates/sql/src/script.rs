@@ -31,7 +31,10 @@ pub enum ScriptError {
 }
 
 /// Makes a SQLite database from an SQL script, wholly or not at all: it is written beside its place, synced, and
-/// then put there by one step that never replaces a file. Blocks; for samples and tests, not for a caller's SQL.
+/// then put there by one step that never replaces a file. The script runs in one transaction, so it must not begin
+/// its own. Blocks; for samples and tests, not for a caller's SQL.
+///
+/// Error: a file that is there already, a script that fails, a folder that cannot be written.
 pub fn create_from_script(path: &Path, script: &str) -> Result<(), ScriptError> {
     let failed = |source| ScriptError::Io { path: path.to_owned(), source };
     if path.try_exists().map_err(failed)? {

@@ -1,6 +1,7 @@
 //! The room as the gate sees it, over a small shop on disk.
 
 mod configs;
+mod hidden;
 mod hostile;
 mod stopping;
 
@@ -11,6 +12,9 @@ use serde_json::{Value, json};
 use tool::{Body, Fault, PrincipalKind, ProbeState, Provider, Reply};
 
 use super::*;
+
+/// SQLite's memory bound is one for the whole process: what runs into it on purpose runs alone.
+pub(crate) static MEMORY: tokio::sync::RwLock<()> = tokio::sync::RwLock::const_new(());
 
 pub(crate) const SHOP: &str = "
     CREATE TABLE customers (id INTEGER PRIMARY KEY, name TEXT NOT NULL, email TEXT, ssn TEXT,
@@ -147,6 +151,7 @@ async fn check_sql(statements: &[&str], expected: Expect) {
 
 #[tokio::test]
 async fn declared_tools_answer_in_the_declared_shape() {
+    let _quiet = MEMORY.read().await;
     check(
         &[
             ("get_top_customers", json!({ "limit": 2, "offset": 0 })),
@@ -178,6 +183,7 @@ async fn declared_tools_answer_in_the_declared_shape() {
 
 #[tokio::test]
 async fn a_tool_shows_what_its_configuration_says() {
+    let _quiet = MEMORY.read().await;
     let folder = tempfile::tempdir().unwrap();
     let room = room(folder.path(), &config());
     let tools = room.tools();
@@ -193,6 +199,7 @@ async fn a_tool_shows_what_its_configuration_says() {
 
 #[tokio::test]
 async fn free_sql_reads_what_it_is_shown() {
+    let _quiet = MEMORY.read().await;
     check_sql(
         &[
             "SELECT name, email FROM customers ORDER BY id",
@@ -248,6 +255,7 @@ async fn free_sql_reads_what_it_is_shown() {
 
 #[tokio::test]
 async fn parameters_are_bound_by_position_or_by_name() {
+    let _quiet = MEMORY.read().await;
     let q = |sql: &str, params: Value| ("sql_query", json!({ "sql": sql, "params": params }));
     check(
         &[
@@ -296,6 +304,7 @@ async fn parameters_are_bound_by_position_or_by_name() {
 
 #[tokio::test]
 async fn mistakes_get_a_place_and_a_hint() {
+    let _quiet = MEMORY.read().await;
     check_sql(
         &[
             "SELEC 1",
@@ -338,96 +347,8 @@ async fn mistakes_get_a_place_and_a_hint() {
 }
 
 #[tokio::test]
-async fn what_is_hidden_looks_as_if_it_did_not_exist() {
-    let folder = tempfile::tempdir().unwrap();
-    let room = room(folder.path(), &config());
-    // The same statements about a table that is there but hidden, and about one that is not.
-    for sql in [
-        "SELECT * FROM secrets",
-        "SELECT nope FROM secrets",
-        "SELECT k FROM main.secrets",
-        "SELECT secrets.k FROM secrets, orders",
-        "SELECT count(*) FROM secrets",
-        "SELECT 1 WHERE EXISTS (SELECT 1 FROM secrets)",
-        "SELECT (WITH secrets AS (SELECT 1) SELECT 1), (SELECT nope FROM secrets)",
-        "WITH orders AS (SELECT * FROM secrets) SELECT * FROM orders",
-        "WITH big_orders AS (SELECT k FROM secrets) SELECT * FROM big_orders",
-        "SELECT * FROM pragma_table_info('secrets')",
-        "SELECT * FROM secrets NATURAL JOIN orders",
-        "SELECT * FROM secrets WHERE k MATCH 'a'",
-        "SELECT * FROM secrets('a')",
-        "SELECT * FROM secrets INDEXED BY nope",
-        "SELECT rowid FROM secrets",
-        "EXPLAIN QUERY PLAN SELECT * FROM secrets",
-        "SELECT * FROM orders JOIN secrets USING (id)",
-        "SELECT * FROM (SELECT * FROM (SELECT * FROM secrets))",
-        "VALUES ((SELECT k FROM secrets))",
-        "SELECT secrets FROM secrets",
-        "SELECT (WITH secrets AS (SELECT 1) SELECT count(*) FROM secrets), (SELECT count(*) FROM secrets)",
-        "SELECT * FROM 'secrets'",
-    ] {
-        let seen = show(call(room.as_ref(), "sql_query", json!({ "sql": sql })).await);
-        let other = sql.replace("secrets", "sekrets");
-        let unseen = show(call(room.as_ref(), "sql_query", json!({ "sql": other })).await);
-        assert_eq!(seen.replace("secrets", "sekrets"), unseen, "{sql}");
-        assert!(seen.starts_with("400"), "{sql}: {seen}");
-        assert!(!seen.contains("hunter2"));
-    }
-}
-
-#[tokio::test]
-async fn hidden_columns_internals_and_views_on_hidden_tables_stay_hidden() {
-    check_sql(
-        &[
-            "SELECT ssn FROM customers",
-            "SELECT * FROM customers",
-            "SELECT 1 FROM customers WHERE ssn = '1-2'",
-            "SELECT name FROM customers ORDER BY ssn",
-            "SELECT * FROM leak",
-            "SELECT * FROM sqlite_master",
-            "SELECT * FROM sqlite_schema",
-            "SELECT * FROM sqlite_temp_master",
-            "SELECT * FROM dbstat",
-            "SELECT * FROM docs_content",
-            "SELECT * FROM boxes_node",
-            "SELECT * FROM temp.customers",
-            "SELECT count(*) FROM dbstat",
-            "SELECT count(*) FROM pragma_table_info('secrets')",
-            "SELECT count(*) FROM 'docs_content'",
-            "SELECT count(*) FROM [sqlite_master]",
-            "SELECT 1 FROM orders, secrets LIMIT 1",
-            "WITH secrets AS (SELECT 1) SELECT count(*) FROM secrets",
-            "WITH n AS (SELECT 1) SELECT count(*) FROM n",
-            "WITH n AS (SELECT 1) SELECT count(*) FROM n, (WITH secrets AS (SELECT 2) SELECT 1 FROM secrets)",
-        ],
-        expect![[r#"
-            400 /sql: no such column: ssn; sql_schema lists what there is
-            400 /sql: no such column: customers.ssn; name the columns you want instead of *, sql_schema lists them
-            400 /sql: no such column: ssn; sql_schema lists what there is
-            400 /sql: no such column: ssn; sql_schema lists what there is
-            400 /sql: no such table: leak; sql_schema lists what there is
-            400 /sql: no such table: sqlite_master; sql_schema lists what there is
-            400 /sql: no such table: sqlite_master; sql_schema lists what there is
-            400 /sql: no such table: sqlite_temp_master; sql_schema lists what there is
-            400 /sql: no such table: dbstat; sql_schema lists what there is
-            400 /sql: no such table: docs_content; sql_schema lists what there is
-            400 /sql: no such table: boxes_node; sql_schema lists what there is
-            400 /sql: no such table: temp.customers; did you mean customers?
-            400 /sql: no such table: dbstat; sql_schema lists what there is
-            400 /sql: no such table: pragma_table_info; sql_schema lists what there is
-            400 /sql: no such table: docs_content; sql_schema lists what there is
-            400 /sql: no such table: sqlite_master; sql_schema lists what there is
-            400 /sql: no such table: secrets; sql_schema lists what there is
-            {"rows":[{"count(*)":1}],"columns":["count(*)"],"row_count":1,"truncated":false}
-            {"rows":[{"count(*)":1}],"columns":["count(*)"],"row_count":1,"truncated":false}
-            {"rows":[{"count(*)":1}],"columns":["count(*)"],"row_count":1,"truncated":false}
-        "#]],
-    )
-    .await;
-}
-
-#[tokio::test]
 async fn the_schema_shows_what_free_sql_sees() {
+    let _quiet = MEMORY.read().await;
     check(&[("sql_schema", json!({}))], expect![[r#"
         {"database":"shop","tables":[{"name":"big_orders","kind":"view","columns":[{"name":"id","type":"INTEGER","nullable":true,"primary_key":false},{"name":"customer_id","type":"INTEGER","nullable":true,"primary_key":false},{"name":"total","type":"INTEGER","nullable":true,"primary_key":false},{"name":"extra","type":"TEXT","nullable":true,"primary_key":false}]},{"name":"boxes","kind":"virtual","columns":[{"name":"id","type":"INT","nullable":true,"primary_key":false},{"name":"x0","type":"REAL","nullable":true,"primary_key":false},{"name":"x1","type":"REAL","nullable":true,"primary_key":false}]},{"name":"customers","kind":"table","columns":[{"name":"id","type":"INTEGER","nullable":true,"primary_key":true},{"name":"name","type":"TEXT","nullable":false,"primary_key":false},{"name":"email","type":"TEXT","nullable":true,"primary_key":false},{"name":"shout","type":"TEXT","nullable":true,"primary_key":false}]},{"name":"docs","kind":"virtual","columns":[{"name":"title","type":"","nullable":true,"primary_key":false},{"name":"body","type":"","nullable":true,"primary_key":false}]},{"name":"odd","kind":"table","columns":[{"name":"a","type":"","nullable":true,"primary_key":false},{"name":"a_2","type":"","nullable":true,"primary_key":false},{"name":"raw","type":"BLOB","nullable":true,"primary_key":false},{"name":"real","type":"REAL","nullable":true,"primary_key":false}]},{"name":"orders","kind":"table","columns":[{"name":"id","type":"INTEGER","nullable":true,"primary_key":true},{"name":"customer_id","type":"INTEGER","nullable":true,"primary_key":false},{"name":"total","type":"INTEGER","nullable":true,"primary_key":false},{"name":"extra","type":"TEXT","nullable":true,"primary_key":false}]},{"name":"tags","kind":"table","columns":[{"name":"name","type":"TEXT","nullable":false,"primary_key":true},{"name":"n","type":"INTEGER","nullable":true,"primary_key":false}]}]}
     "#]]).await;
@@ -435,6 +356,7 @@ async fn the_schema_shows_what_free_sql_sees() {
 
 #[tokio::test]
 async fn rows_and_bytes_end_at_their_bounds() {
+    let _quiet = MEMORY.read().await;
     let folder = tempfile::tempdir().unwrap();
     let mut config = config();
     config.query.rows_max = 3;
@@ -478,6 +400,7 @@ async fn rows_and_bytes_end_at_their_bounds() {
 
 #[tokio::test]
 async fn a_new_table_is_seen_and_a_writer_is_waited_for() {
+    let _quiet = MEMORY.read().await;
     let folder = tempfile::tempdir().unwrap();
     let mut config = config();
     let shop = config.databases.get_mut("shop").unwrap();
@@ -502,6 +425,7 @@ async fn a_new_table_is_seen_and_a_writer_is_waited_for() {
 
 #[tokio::test]
 async fn a_probe_tells_life_from_death() {
+    let _quiet = MEMORY.read().await;
     let folder = tempfile::tempdir().unwrap();
     let room = room(folder.path(), &config());
     let probe = room.probe().await.remove(0);
@@ -524,6 +448,7 @@ async fn a_probe_tells_life_from_death() {
 
 #[test]
 fn a_script_makes_a_database_wholly_or_not_at_all() {
+    let _quiet = MEMORY.blocking_read();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("new.db");
     let files = || std::fs::read_dir(folder.path()).unwrap().count();
@@ -535,4 +460,67 @@ fn a_script_makes_a_database_wholly_or_not_at_all() {
     let again = create_from_script(&path, "CREATE TABLE b (x);");
     assert!(matches!(again, Err(ScriptError::Exists(_))) && files() == 1);
     assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+/// The widest limits that an operator may set still leave room on a thread's stack, also in a debug build.
+#[tokio::test]
+async fn the_widest_limits_fit_the_stack() {
+    let _quiet = MEMORY.read().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config();
+    config.limits.nesting_max = 100;
+    config.limits.selects_max = 200;
+    config.limits.expression_depth_max = 1_000;
+    config.limits.columns_max = 2_000;
+    let room = room(folder.path(), &config);
+    let links: Vec<_> = (1..198).map(|i| format!("a{i} AS (SELECT * FROM a{})", i - 1)).collect();
+    for sql in [
+        format!("SELECT {}1{}", "(SELECT ".repeat(99), ")".repeat(99)),
+        format!("SELECT * FROM {}orders{}", "(SELECT * FROM ".repeat(99), ")".repeat(99)),
+        format!("SELECT {}1{}", "abs(".repeat(99), ")".repeat(99)),
+        format!("SELECT {}", ["1"; 990].join("+")),
+        format!("SELECT {}1", "NOT ".repeat(990)),
+        ["SELECT 1"; 200].join(" UNION "),
+        format!("WITH a0 AS (SELECT 1), {} SELECT * FROM a197", links.join(", ")),
+    ] {
+        let answer = call(room.as_ref(), "sql_query", json!({ "sql": sql })).await;
+        assert!(
+            matches!(answer.as_ref().map_err(|fault| fault.code), Ok(_) | Err(Code::BadArguments)),
+            "{answer:?}"
+        );
+    }
+}
+
+/// A database in write-ahead mode is read beside its writer, and its own file is left alone.
+#[tokio::test]
+async fn a_database_in_write_ahead_mode_is_read_beside_its_writer() {
+    let _quiet = MEMORY.read().await;
+    let folder = tempfile::tempdir().unwrap();
+    create_from_script(&folder.path().join("shop.db"), SHOP).unwrap();
+    let writer = rusqlite::Connection::open(folder.path().join("shop.db")).unwrap();
+    writer.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).unwrap();
+    let room = room(folder.path(), &config());
+    writer.execute_batch("BEGIN IMMEDIATE; DELETE FROM orders;").unwrap();
+    let count = || call(room.as_ref(), "sql_query", json!({ "sql": "SELECT count(*) AS n FROM orders" }));
+    assert_eq!(count().await.unwrap()["rows"][0]["n"], 4);
+    writer.execute_batch("COMMIT").unwrap();
+    let before = std::fs::read(folder.path().join("shop.db")).unwrap();
+    assert_eq!(count().await.unwrap()["rows"][0]["n"], 0);
+    room.close().await;
+    assert_eq!(std::fs::read(folder.path().join("shop.db")).unwrap(), before);
+}
+
+/// Sorting too much ends at the memory bound, not in a temporary file.
+#[tokio::test]
+async fn a_query_that_needs_too_much_memory_fails_alone() {
+    let _alone = MEMORY.write().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config();
+    config.memory_bytes_max = 64 * 1024 * 1024;
+    let room = room(folder.path(), &config);
+    let sql = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 1000) \
+               SELECT length(t) AS n FROM (SELECT printf('%.500000c', 'a') || x AS t FROM c ORDER BY t)";
+    expect!["400 /sql: the query needs more memory than it may; sort, group or collect fewer rows"]
+        .assert_eq(&show(call(room.as_ref(), "sql_query", json!({ "sql": sql })).await));
+    assert!(call(room.as_ref(), "sql_query", json!({ "sql": "SELECT * FROM tags" })).await.is_ok());
 }

@@ -4,6 +4,7 @@ use super::*;
 
 /// The faults of this section over the shop, one a line.
 fn check(section: Value, expected: Expect) {
+    let _quiet = MEMORY.blocking_read();
     let folder = tempfile::tempdir().unwrap();
     create_from_script(&folder.path().join("shop.db"), SHOP).unwrap();
     std::fs::write(folder.path().join("text.db"), "certainly not a database file, but text").unwrap();
@@ -61,7 +62,7 @@ fn statements_are_prepared_before_anyone_calls_them() {
         "SELECT 1; SELECT 2",
         none.clone(),
         expect![
-            "/sql/tools/t/statement: only read-only SELECT statements are allowed, one at a time: one statement at a time"
+            "/sql/tools/t/statement: only read-only SELECT statements are allowed, one at a time: there are several"
         ],
     );
     check_statement(
@@ -95,8 +96,8 @@ fn statements_are_prepared_before_anyone_calls_them() {
         "SELECT :idd",
         json!({ "id": { "type": "integer" } }),
         expect![[r#"
-        /sql/tools/t/statement: the statement uses :idd, which `parameters` does not have (did you mean "id"?)
-        /sql/tools/t/parameters/id: the statement does not use the parameter "id" (did you mean "idd"?)"#]],
+            /sql/tools/t/statement: the statement uses :idd, which `parameters` does not have (did you mean "id"?)
+            /sql/tools/t/parameters/id: the statement does not use the parameter "id""#]],
     );
     check_statement(
         "SELECT 1",
