@@ -8,10 +8,13 @@ use tool::{Code, Fault, json::digest_bytes};
 
 use crate::{conn::Body, problem::Refusal};
 
-/// Nothing but what this server itself serves. ReDoc makes its styles as it goes and searches in a worker of its own.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
-    font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; base-uri 'none'; form-action 'none'; \
-    frame-ancestors 'none'";
+/// Nothing but what this server itself serves.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+    font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// The same for ReDoc, which makes its styles as it goes and searches in a worker of its own.
+const REDOC_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+    img-src 'self' data:; font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; base-uri 'none'; \
+    form-action 'none'; frame-ancestors 'none'";
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 const ASK_AGAIN: &str = "no-cache";
 
@@ -39,12 +42,12 @@ static ASSETS: &[Asset] = &[
 
 /// `GET /docs`
 pub(crate) fn swagger() -> Response<Body> {
-    page(include_bytes!("../assets/docs.html"))
+    page(include_bytes!("../assets/docs.html"), POLICY)
 }
 
 /// `GET /redoc`
 pub(crate) fn redoc() -> Response<Body> {
-    page(include_bytes!("../assets/redoc.html"))
+    page(include_bytes!("../assets/redoc.html"), REDOC_POLICY)
 }
 
 /// `GET /assets/{file}`
@@ -79,12 +82,12 @@ static TAGS: LazyLock<Vec<HeaderValue>> = LazyLock::new(|| {
     ASSETS.iter().map(|asset| HeaderValue::try_from(tag(asset)).expect("hex fits into a header")).collect()
 });
 
-fn page(html: &'static [u8]) -> Response<Body> {
+fn page(html: &'static [u8], policy: &'static str) -> Response<Body> {
     let mut response = Response::new(Body::from(Bytes::from_static(html)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(ASK_AGAIN));
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
     response
 }
 

@@ -732,7 +732,7 @@ async fn every_answer_says_how_it_may_be_read() {
     .assert_eq(&head.join("\n"));
     let page = server.ask("HEAD /docs\nx-request-id: r-1", "").await;
     let policy = page.lines().find(|line| line.starts_with("content-security-policy")).unwrap();
-    expect!["content-security-policy: default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"].assert_eq(policy);
+    expect!["content-security-policy: default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"].assert_eq(policy);
     assert!(page.ends_with("\n\n"), "no body answers a HEAD");
 }
 
