@@ -193,8 +193,7 @@ fn statuses(answer: (&str, Value), others: &[u16], need: Need) -> Value {
     );
     let by_need: &[u16] = match need {
         Need::Nothing => &[],
-        Need::Optional | Need::Key => &[401, 403],
-        Need::Metrics => &[401, 403],
+        Need::Optional | Need::Key | Need::Metrics => &[401, 403],
     };
     let mut all: Vec<u16> = others.iter().chain(by_need).copied().collect();
     all.sort_unstable();

@@ -391,6 +391,40 @@ async fn heads_that_are_too_large_or_malformed_are_refused() {
 }
 
 #[tokio::test]
+async fn heads_at_the_limit_are_taken() {
+    let fields = |count| format!("GET /a HTTP/1.1\r\n{}\r\n", "x-a: 1\r\n".repeat(count));
+    let sized = |bytes: usize| {
+        let (start, end) = (format!("{GET}x-a: "), "\r\n\r\n");
+        format!("{start}{}{end}", "y".repeat(bytes - start.len() - end.len()))
+    };
+    for (head, status) in
+        [(fields(20), "200"), (fields(21), "431"), (sized(8192), "200"), (sized(8193), "431")]
+    {
+        let server = start(json!({})).await;
+        let mut socket = TcpStream::connect(server.address).await.unwrap();
+        socket.write_all(head.as_bytes()).await.unwrap();
+        let answer = rest_of(&mut socket).await;
+        assert_eq!(answer.split(' ').nth(1), Some(status), "{} bytes", head.len());
+    }
+}
+
+#[tokio::test]
+async fn a_place_is_free_again_when_its_connection_ends() {
+    let server = start(json!({ "connections_per_address_max": 1 })).await;
+    for _ in 0..3 {
+        let mut socket = TcpStream::connect(server.address).await.unwrap();
+        socket.write_all(format!("{GET}connection: close\r\n\r\n").as_bytes()).await.unwrap();
+        assert!(rest_of(&mut socket).await.starts_with("HTTP/1.1 200"));
+        let free = async {
+            while server.road.open_connections.load(std::sync::atomic::Ordering::SeqCst) != 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, free).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn bodies_that_two_readers_could_read_in_two_ways_are_refused() {
     let post = |fields: &str, body: &str| format!("POST /a HTTP/1.1\r\nhost: x\r\n{fields}\r\n\r\n{body}");
     let both = |first, second| {

@@ -62,10 +62,21 @@ pub(super) fn tools() -> Arc<[Arc<Tool>]> {
         }),
     );
     tree.aliases = vec!["fs.tree".into()];
-    let mut all: Vec<Tool> =
-        ["asks", "breaks", "conflicts", "cut", "denied", "down", "hangs", "limited", "missing", "starts"]
-            .map(|name| tool(name, "Ends in its own way.", json!({ "type": "object" })))
-            .into();
+    let mut all: Vec<Tool> = [
+        "asks",
+        "breaks",
+        "conflicts",
+        "cut",
+        "denied",
+        "down",
+        "hangs",
+        "limited",
+        "missing",
+        "panics",
+        "starts",
+    ]
+    .map(|name| tool(name, "Ends in its own way.", json!({ "type": "object" })))
+    .into();
     all.extend([echo, old, tree]);
     all.sort_by(|a, b| a.name.cmp(&b.name));
     all.into_iter().map(Arc::new).collect()
@@ -195,12 +206,13 @@ impl FakeRoad {
             "missing" => Err(Fault::not_found("Customer not found")),
             "limited" => Err(Fault::new(Code::RateLimited, "over 100 calls")
                 .retry_after(Duration::from_secs(30))
-                .with_details(json!({ "limit": 100, "reset_at": "2026-01-01T00:01:00.000Z" }))),
+                .with_details(json!({ "limit": 100, "reset_at": 1_767_225_660 }))),
             "cut" => {
                 let mut outcome = Outcome::new(json!({ "rows": [] }));
                 outcome.cut = Some(Cut { bound: "rows", artefact: Some("art-1".into()) });
                 Ok(Reply::Done(outcome))
             }
+            "panics" => panic!("as it should"),
             "hangs" => {
                 struct Told(Arc<tokio::sync::Notify>);
                 impl Drop for Told {
