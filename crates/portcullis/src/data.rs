@@ -126,6 +126,7 @@ pub(crate) fn socket(dir: &Path) -> PathBuf {
 }
 
 /// Looks up a variable of this process's environment.
+#[expect(clippy::disallowed_methods, reason = "the binary reads the environment, here alone")]
 pub(crate) fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
@@ -218,7 +219,7 @@ pub(crate) fn remember(dir: &Path) {
 
 /// `$XDG_STATE_HOME/portcullis/last-data-dir`, by default beneath `~/.local/state`.
 fn pointer_file() -> Option<PathBuf> {
-    let state = std::env::var_os("XDG_STATE_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    let state = environment("XDG_STATE_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);
     let state = state.or_else(|| Some(std::env::home_dir()?.join(".local/state")))?;
     Some(state.join("portcullis/last-data-dir"))
 }

@@ -5,9 +5,13 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use bytes::Bytes;
 use gate::{Credentials, Request};
 use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::{
+    net::{TcpStream, UnixStream},
+    task::JoinSet,
+};
 use tool::{Call, Deaf, Face, Fault, Kind, Reply, RequestId, Tool};
 
 use crate::{
@@ -239,8 +243,8 @@ impl Client {
             )
         };
         let connecting = tokio::time::timeout(CONNECT_TIME_MAX, self.connect());
-        let mut sender = connecting.await.map_err(|e| fail(&e))?.map_err(|e| fail(&format!("{e:#}")))?;
-        let answer = sender.send_request(request).await.map_err(|e| fail(&e))?;
+        let mut connection = connecting.await.map_err(|e| fail(&e))?.map_err(|e| fail(&format!("{e:#}")))?;
+        let answer = connection.sender.send_request(request).await.map_err(|e| fail(&e))?;
         let status = answer.status().as_u16();
         let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
         let body = body.map_err(|e| fail(&e))?.to_bytes();
@@ -249,7 +253,7 @@ impl Client {
         Ok((status, value))
     }
 
-    async fn connect(&self) -> anyhow::Result<hyper::client::conn::http1::SendRequest<Full<Bytes>>> {
+    async fn connect(&self) -> anyhow::Result<Connection> {
         match &self.to {
             To::Socket(path) => handshake(UnixStream::connect(path).await?).await,
             To::Address(address) => handshake(TcpStream::connect(address).await?).await,
@@ -264,12 +268,21 @@ impl Client {
     }
 }
 
-async fn handshake<S>(stream: S) -> anyhow::Result<hyper::client::conn::http1::SendRequest<Full<Bytes>>>
+/// A connection, and the task that drives it for as long as this lives.
+struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    _driver: JoinSet<()>,
+}
+
+async fn handshake<S>(stream: S) -> anyhow::Result<Connection>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
 {
-    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    // It ends with the sender.
-    tokio::spawn(connection);
-    Ok(sender)
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let mut driver = JoinSet::new();
+    driver.spawn(async move {
+        // What breaks it also breaks the request, which says so.
+        let _ = connection.await;
+    });
+    Ok(Connection { sender, _driver: driver })
 }

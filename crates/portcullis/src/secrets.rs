@@ -75,7 +75,7 @@ impl SecretStore {
         }
     }
 
-    fn from_file(&self, file: &str) -> Result<Secret, String> {
+    fn in_file(&self, file: &str) -> Result<Secret, String> {
         let path = self.base_dir.join(file);
         let fail = |e: io::Error| format!("the secret file {file:?} cannot be read: {e}");
         let opened = File::open(&path).map_err(fail)?;
@@ -87,7 +87,7 @@ impl SecretStore {
         secret(&bytes, &format!("the secret file {file:?}"))
     }
 
-    fn from_program(&self, exec: &[String]) -> Result<Secret, String> {
+    fn printed_by(&self, exec: &[String]) -> Result<Secret, String> {
         let mut printed = self.printed.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(secret) = printed.get(exec) {
             return Ok(secret.clone());
@@ -103,8 +103,8 @@ impl Secrets for SecretStore {
         let secret = match reference {
             SecretRef::Text(text) if text.is_empty() => return Err("the secret is empty".to_owned()),
             SecretRef::Text(text) => Secret::new(text.clone()),
-            SecretRef::File { file } => self.from_file(file)?,
-            SecretRef::Exec { exec } => self.from_program(exec)?,
+            SecretRef::File { file } => self.in_file(file)?,
+            SecretRef::Exec { exec } => self.printed_by(exec)?,
         };
         if is_placeholder(secret.expose()) && !self.placeholders_allowed {
             return Err(PLACEHOLDER.to_owned());
@@ -149,10 +149,12 @@ fn output(child: &mut Child, program: &str, time_max: Duration) -> Result<Secret
         .recv_timeout(time_max)
         .map_err(|_| slow())?
         .map_err(|e| format!("the output of {program:?} cannot be read: {e}"))?;
+    if bytes.len() as u64 > BYTES_MAX {
+        return secret(&bytes, &format!("the output of {program:?}"));
+    }
     let status = loop {
         match child.try_wait() {
             Ok(Some(status)) => break status,
-            Ok(None) if bytes.len() as u64 > BYTES_MAX => break std::process::ExitStatus::default(),
             Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(2)),
             Ok(None) => return Err(slow()),
             Err(e) => return Err(format!("the program {program:?} cannot be waited for: {e}")),

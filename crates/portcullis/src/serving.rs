@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+};
 use tool::{Stop, StopSource};
 
 use crate::{
@@ -83,11 +86,12 @@ async fn serve(app: &App, log: &Log, announce: impl FnOnce(&Ready<'_>)) -> Resul
     folder.note_server(&url, loaded.file.as_deref());
     data::remember(&folder.dir);
     let (source, stop) = StopSource::new();
-    let events = tokio::spawn(outside(Arc::clone(core), source, stop.clone()));
+    let mut events = JoinSet::new();
+    events.spawn(outside(Arc::clone(core), source, stop.clone()));
     tracing::info!(url, data_dir = %folder.dir.display(), "the server takes calls");
     announce(&Ready { url, dir: &folder.dir, shown: &app.shown });
     server.run(stop).await;
-    events.abort();
+    events.shutdown().await;
     Ok(())
 }
 

@@ -119,7 +119,7 @@ impl Core {
         key.secrets = secrets;
         match self.ring.swap(&key).await? {
             Swap::Done => {
-                tracing::info!(key = key.id, label = key.label, "a key has the secrets it is given now")
+                tracing::info!(key = key.id, label = key.label, "a key has the secrets it is given now");
             }
             Swap::Stale => {
                 return Err(other(format!("the key {:?} was changed meanwhile; start again", key.label)));

@@ -51,9 +51,10 @@ impl admin::House for AppHouse {
     async fn reload(&self) -> Result<String, Vec<String>> {
         let core = self.core().ok_or_else(|| vec![closing().text])?;
         // In a task of its own: a caller that goes away must not leave it half-way.
-        let reloading = tokio::spawn(async move {
-            let done = core.reload().await;
-            done.map(|_| core.gate.snapshot().hash.to_string()).map_err(|problems| problems.lines())
+        let theirs = Arc::clone(&core);
+        let reloading = core.tasks.spawn(async move {
+            let done = theirs.reload().await;
+            done.map(|_| theirs.gate.snapshot().hash.to_string()).map_err(|problems| problems.lines())
         });
         reloading.await.unwrap_or_else(|error| Err(vec![format!("the reload broke: {error}")]))
     }

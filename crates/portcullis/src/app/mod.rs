@@ -26,6 +26,7 @@ use gate::{Gate, KeyRing, Metrics, Seal, Snapshot};
 use serde_json::{Map, Value, json};
 use state::StateError;
 use store::{MemoryCache, SqliteStore};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tool::{Clock, ConfigFault, GateSeal, Parts};
 
 pub(crate) use bootstrap::{ShownKey, first as first_key};
@@ -65,6 +66,10 @@ pub(crate) struct Core {
     loaded: Mutex<Arc<Loaded>>,
     reloading: tokio::sync::Mutex<()>,
     live: OnceLock<Live>,
+    /// Work that no call waits for.
+    tasks: TaskTracker,
+    /// Says that the house ends.
+    ending: CancellationToken,
 }
 
 /// What a reload also changes where the house serves.
@@ -170,9 +175,7 @@ impl App {
         let snapshot = snapshot.map_err(|faults| problems(&loaded, faults))?;
         let hasher = maker.clone();
         let gate_parts = gate::Parts {
-            seal: Seal::Own(
-                GateSeal::mint().ok_or_else(|| other("the gate was opened twice in one process"))?,
-            ),
+            seal: Seal::Own(mint()?),
             clock: Arc::clone(&clock),
             ring: Arc::clone(&ring),
             key_hash: Arc::new(move |secret: &str| hasher.hash(secret)),
@@ -198,6 +201,8 @@ impl App {
             loaded: Mutex::new(Arc::new(loaded)),
             reloading: tokio::sync::Mutex::new(()),
             live: OnceLock::new(),
+            tasks: TaskTracker::new(),
+            ending: CancellationToken::new(),
         });
         house.attach(&core);
         let mut app = Self { core, samples, duties: None, shown: Vec::new() };
@@ -245,6 +250,9 @@ impl App {
         if let Some(duties) = self.duties.take() {
             duties.stop().await;
         }
+        self.core.ending.cancel();
+        self.core.tasks.close();
+        self.core.tasks.wait().await;
         if let Err(error) = self.core.ring.flush().await {
             tracing::error!(error = %error, "the last usage counts cannot be written");
         }
@@ -329,6 +337,11 @@ fn parts(loaded: &Loaded, metrics: &Arc<Metrics>, clock: &Arc<dyn Clock>) -> Par
         clock: Arc::clone(clock),
         base_dir: loaded.base_dir.clone(),
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the binary mints the seal, here and once")]
+fn mint() -> Result<GateSeal, OpenError> {
+    GateSeal::mint().ok_or_else(|| other("the gate was opened twice in one process"))
 }
 
 fn problems(loaded: &Loaded, faults: Vec<ConfigFault>) -> OpenError {

@@ -8,6 +8,7 @@ use std::{
 
 use gate::Snapshot;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 use tool::Provider;
 
 use super::{Core, parts};
@@ -78,7 +79,7 @@ impl Core {
             live.log.set_level(loaded.config.log.level);
         }
         *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(loaded);
-        tokio::spawn(close_when_unused(last, gone));
+        self.tasks.spawn(close_when_unused(last, gone, self.ending.clone()));
         match self.bootstrap().await {
             Ok(made) if !made.is_empty() => {
                 tracing::warn!(
@@ -114,8 +115,8 @@ fn sentence(changed: &[String]) -> String {
     text
 }
 
-/// Closes rooms once no call holds the snapshot they were in.
-async fn close_when_unused(last: Weak<Snapshot>, gone: Vec<Arc<dyn Provider>>) {
+/// Closes rooms once no call holds the snapshot they were in, or the house ends.
+async fn close_when_unused(last: Weak<Snapshot>, gone: Vec<Arc<dyn Provider>>, ending: CancellationToken) {
     if gone.is_empty() {
         return;
     }
@@ -124,8 +125,13 @@ async fn close_when_unused(last: Weak<Snapshot>, gone: Vec<Arc<dyn Provider>>) {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     };
-    if tokio::time::timeout(CLOSE_AFTER_MAX, unused).await.is_err() {
-        tracing::warn!("a room is closed although a call of the old configuration still holds it");
+    tokio::select! {
+        () = ending.cancelled() => {}
+        ended = tokio::time::timeout(CLOSE_AFTER_MAX, unused) => {
+            if ended.is_err() {
+                tracing::warn!("a room is closed although a call of the old configuration still holds it");
+            }
+        }
     }
     close_all(gone).await;
 }

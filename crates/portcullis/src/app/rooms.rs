@@ -13,7 +13,7 @@ type Opener = fn(&Config, &Parts) -> Option<Result<Arc<dyn Provider>, Vec<Config
 /// Every room that a section opens. A new room is a new line.
 const TABLE: &[(&str, Opener)] = &[
     ("sql", |config, parts| config.sql.as_ref().map(|section| sql::open(section, parts))),
-    // ("rest", |config, parts| config.rest.as_ref().map(|section| web::rest::open(section, parts))),
+    ("rest", |config, parts| config.rest.as_ref().map(|section| web::rest::open(section, parts))),
     ("fetch", |config, parts| config.fetch.as_ref().map(|section| web::fetch::open(section, parts))),
     ("files", |config, parts| config.files.as_ref().map(|section| files::open(section, parts))),
 ];
@@ -77,7 +77,8 @@ impl Rooms {
                 }
                 Ok(Some(Err(found))) => faults.extend(found),
                 Err(error) => {
-                    faults.push(ConfigFault::new(format!("/{name}"), format!("it cannot be opened: {error}")))
+                    faults
+                        .push(ConfigFault::new(format!("/{name}"), format!("it cannot be opened: {error}")));
                 }
             }
         }

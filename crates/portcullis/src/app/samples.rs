@@ -2,13 +2,13 @@
 
 use std::{fs, io, path::Path};
 
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tool::{ConfigFault, StopSource};
 
 use crate::config::Loaded;
 
 /// The sample services that run.
-pub(super) struct Samples(Option<(StopSource, JoinHandle<io::Result<()>>)>);
+pub(super) struct Samples(Option<(StopSource, JoinSet<io::Result<()>>)>);
 
 impl Samples {
     /// No samples.
@@ -32,14 +32,17 @@ impl Samples {
         let bound = lab::ShopApi::bind(api.listen).await;
         let api = bound.map_err(|e| fault("/lab/shop_api/listen", format!("{}: {e}", api.listen)))?;
         let (source, stop) = StopSource::new();
-        Ok(Self(Some((source, tokio::spawn(api.run(stop))))))
+        let mut tasks = JoinSet::new();
+        tasks.spawn(api.run(stop));
+        Ok(Self(Some((source, tasks))))
     }
 
     /// Stops what runs.
     pub(super) async fn stop(&mut self) {
-        let Some((source, task)) = self.0.take() else { return };
+        let Some((source, mut tasks)) = self.0.take() else { return };
         source.ask();
-        if let Ok(Err(error)) = task.await {
+        while let Some(ended) = tasks.join_next().await {
+            let Ok(Err(error)) = ended else { continue };
             tracing::warn!(error = %error, "the sample service ended badly");
         }
     }

@@ -8,7 +8,10 @@ use std::{
 use comfy_table::{Table, presets};
 use serde_json::{Value, json};
 
-use crate::config::{Colours, Problems};
+use crate::{
+    config::{Colours, Problems},
+    data,
+};
 
 /// How a command ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +86,7 @@ pub(crate) struct Out {
 impl Out {
     /// As the command line and the environment want it.
     pub(crate) fn new(json: bool, no_color: bool) -> Self {
-        let refused = no_color || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let refused = no_color || data::environment("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self { json, colours: !refused }
     }
 
@@ -124,7 +127,8 @@ impl Out {
         for line in lines {
             table.add_row(line.into_iter().map(|cell| plain(&cell)));
         }
-        self.line(&table.to_string());
+        let lines: Vec<String> = table.lines().map(|line| line.trim().to_owned()).collect();
+        self.line(&lines.join("\n"));
     }
 
     /// Whether a person sits at both ends.

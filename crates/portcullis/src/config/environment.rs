@@ -129,6 +129,7 @@ pub(crate) fn from_environment(lookup: Lookup<'_>, folder: &Path) -> Result<Load
             problems.push(problem);
         }
     }
+    drop_headless(&mut document, &mut notes);
     problems.extend(placeholders(&lookup));
     keys(&mut document, &lookup);
     if !problems.is_empty() {
@@ -137,6 +138,26 @@ pub(crate) fn from_environment(lookup: Lookup<'_>, folder: &Path) -> Result<Load
     let base_dir = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
     let loaded = finish(document, base_dir).map_err(fail)?;
     Ok(Loaded { notes, ..loaded })
+}
+
+/// Settings of something that no variable names are left out: a pool size without a database.
+fn drop_headless(document: &mut Document, notes: &mut Vec<String>) {
+    for (head, member, name) in [
+        ("/rest/apis/api", "base_url", "API_BASE_URL"),
+        ("/sql/databases/main", "sqlite", "DB_URL"),
+        ("/files", "root", "MCP_FS_BASE"),
+    ] {
+        let Some(found) = document.value.pointer(head) else { continue };
+        if found.get(member).is_some() {
+            continue;
+        }
+        notes.push(format!("{name} is not set, so the variables that go with it are not used"));
+        if let Some((above, last)) = head.rsplit_once('/')
+            && let Some(Value::Object(map)) = document.value.pointer_mut(above)
+        {
+            map.remove(last);
+        }
+    }
 }
 
 /// What holds whatever the variables say: one machine that may read everything there is, and whoever sits at the
@@ -283,7 +304,7 @@ fn db_url(taken: &mut Taken<'_>, value: &str) -> Result<(), String> {
     let Some(rest) = rest else {
         let scheme = value.split(':').next().unwrap_or_default();
         return Err(format!(
-            "{scheme}: databases are not part of this version; expected sqlite:///path/to/file.db"
+            "databases of {scheme} are not part of this version; expected sqlite:///path/to/file.db"
         ));
     };
     // SQLAlchemy's spelling: three slashes for a relative path, four for an absolute one.

@@ -35,6 +35,8 @@ pub(crate) struct Config {
     pub operations: serve::Operations,
     /// SQL databases and the tools that read them.
     pub sql: Option<sql::Config>,
+    /// REST APIs and the tools that call them.
+    pub rest: Option<web::rest::Config>,
     /// Pages of the web that `http_fetch` may read.
     pub fetch: Option<web::fetch::Config>,
     /// A folder of files and the tools that work on it.
@@ -217,6 +219,7 @@ impl Config {
         faults.extend(self.audit.check());
         faults.extend(self.changes.check());
         faults.extend(self.sql.iter().flat_map(sql::Config::check));
+        faults.extend(self.rest.iter().flat_map(web::rest::Config::check));
         faults.extend(self.fetch.iter().flat_map(web::fetch::Config::check));
         faults.extend(self.files.iter().flat_map(files::Config::check));
         faults.extend(self.lab.iter().flat_map(lab::Config::check));

@@ -25,9 +25,12 @@ fn check(variables: &[(&str, &str)], want: Expect) {
 
 #[test]
 fn each_variable_stands_for_a_member() {
-    check(&[], expect![[r#"
+    check(
+        &[],
+        expect![[r#"
         {"bootstrap":{"keys":[{"label":"api","principal":"api","show":"key"}]}}
-    "#]]);
+    "#]],
+    );
     check(
         &[("API_KEY_PRIMARY", "sk_prod_a1b2c3"), ("API_KEY_SECONDARY", "sk_prod_d4e5f6")],
         expect![[r#"
@@ -43,11 +46,7 @@ fn each_variable_stands_for_a_member() {
             ("API_MAX_KEEPALIVE", "5"),
         ],
         expect![[r#"
-            error: unknown key "rest"
-              --> environment (/rest)
-              help: there is data_dir, principals, roles, tiers, limits, breaker, output, tools, server, operations, sql, fetch, ..
-
-            environment: 1 problem
+            {"bootstrap":{"keys":[{"label":"api","principal":"api","show":"key"}]},"rest":{"apis":{"api":{"base_url":"http://localhost:9000/v2","allow_private":["localhost:9000"],"timeout_ms":2500,"retries":3,"max_connections":10,"max_keepalive":5}},"tools":{"get_customer":{"api":"api","method":"GET","path":"/customers/{customer_id}","description":"Fetches a customer by id.","parameters":{"customer_id":{"in":"path","type":"integer","minimum":1,"description":"The customer's id."}},"errors":[{"status":404,"error":"Not found","code":"not_found"},{"status":"5xx","error":"Upstream error","code":"retry"},{"status":"timeout","error":"API timeout","code":"retry"}]}}}}
         "#]],
     );
     check(
@@ -96,6 +95,19 @@ fn each_variable_stands_for_a_member() {
 }
 
 #[test]
+fn settings_without_what_they_belong_to_are_left_out() {
+    check(
+        &[("DB_POOL_SIZE", "5"), ("MCP_MAX_FILE_SIZE", "5"), ("API_MAX_RETRIES", "1")],
+        expect![[r#"
+            {"bootstrap":{"keys":[{"label":"api","principal":"api","show":"key"}]},"sql":{"databases":{}},"rest":{"apis":{}}}
+            note: API_BASE_URL is not set, so the variables that go with it are not used
+            note: DB_URL is not set, so the variables that go with it are not used
+            note: MCP_FS_BASE is not set, so the variables that go with it are not used
+        "#]],
+    );
+}
+
+#[test]
 fn what_does_not_fit_is_said_with_the_name_of_the_variable() {
     check(
         &[
@@ -118,7 +130,7 @@ fn what_does_not_fit_is_said_with_the_name_of_the_variable() {
             error: expected seconds, found "soon"
               --> environment: API_TIMEOUT_SECONDS
 
-            error: postgresql: databases are not part of this version; expected sqlite:///path/to/file.db
+            error: databases of postgresql are not part of this version; expected sqlite:///path/to/file.db
               --> environment: DB_URL
 
             error: expected a whole number, found "-1"
@@ -136,18 +148,23 @@ fn what_does_not_fit_is_said_with_the_name_of_the_variable() {
             environment: 8 problems
         "#]],
     );
-    check(&[("RATE_LIMIT_RPM", "0")], expect![[r#"
+    check(
+        &[("RATE_LIMIT_RPM", "0")],
+        expect![[r#"
         error: must be at least 1, is the value from the environment (not shown)
           --> environment: RATE_LIMIT_RPM (/limits/rate_per_minute)
 
         environment: 1 problem
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn placeholders_do_not_start_outside_development() {
     let variables = [("API_KEY_PRIMARY", "change-me-in-production"), ("MCP_JWT_SECRET", "your-secret-here")];
-    check(&variables, expect![[r#"
+    check(
+        &variables,
+        expect![[r#"
         error: the secret is still a placeholder; set a real one, or ENVIRONMENT=development to try things out
           --> environment: API_KEY_PRIMARY
 
@@ -155,16 +172,23 @@ fn placeholders_do_not_start_outside_development() {
           --> environment: MCP_JWT_SECRET
 
         environment: 2 problems
-    "#]]);
-    check(&[("ENVIRONMENT", "production"), variables[0]], expect![[r#"
+    "#]],
+    );
+    check(
+        &[("ENVIRONMENT", "production"), variables[0]],
+        expect![[r#"
         error: the secret is still a placeholder; set a real one, or ENVIRONMENT=development to try things out
           --> environment: API_KEY_PRIMARY
 
         environment: 1 problem
-    "#]]);
-    check(&[("ENVIRONMENT", "development"), variables[0]], expect![[r#"
+    "#]],
+    );
+    check(
+        &[("ENVIRONMENT", "development"), variables[0]],
+        expect![[r#"
         {"bootstrap":{"keys":[{"label":"api","principal":"api","show":"key","secret":"change-me-in-production"}]}}
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

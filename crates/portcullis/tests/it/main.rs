@@ -1,0 +1,20 @@
+//! The whole server from outside: each test starts the real binary with the demo's configuration, in a folder of its
+//! own, and talks to it as a client does. Tests that need a bed (see `cargo xtask beds`) say so when they skip.
+#![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs, reason = "a test's way to fail")]
+#![allow(clippy::disallowed_methods, reason = "not a room: it reads its environment and starts processes")]
+
+mod app;
+mod audit;
+mod auth_matrix;
+mod bad_input;
+mod battery;
+mod beds;
+mod change;
+mod cli;
+mod demo;
+mod docs;
+mod http;
+mod limits;
+mod openapi;
+mod reload;
+mod slow;
