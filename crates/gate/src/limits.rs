@@ -221,10 +221,9 @@ fn state(scope: &Scope, rate: Rate, standing: Standing, wall: Timestamp) -> Limi
 }
 
 fn limited(state: &LimitState, wait: Duration) -> Fault {
-    let reset_at = state.reset_at.unix_seconds();
     Fault::new(Code::RateLimited, "Rate limit exceeded")
         .retry_after(wait)
-        .with_details(json!({ "limit": state.limit, "reset_at": reset_at, "policy": state.policy }))
+        .with_details(json!({ "limit": state.limit, "reset_at": state.reset_at, "policy": state.policy }))
 }
 
 fn busy(place: &Place, max: u32) -> Fault {

@@ -180,7 +180,7 @@ mod tests {
         let limited = || {
             Fault::new(Code::RateLimited, "over 100 calls in 60 s")
                 .retry_after(Duration::from_millis(1_200))
-                .with_details(json!({ "limit": 100, "reset_at": 1_767_225_660 }))
+                .with_details(json!({ "limit": 100, "reset_at": "2026-01-01T00:01:00.000Z" }))
         };
         check(
             limited(),
@@ -190,7 +190,7 @@ mod tests {
                 content-type: application/json
                 retry-after: 2
                 cache-control: no-store
-                {"error":"Rate limit exceeded","status":"retry","detail":{"error":"Rate limit exceeded","limit":100,"reset_at":1767225660},"code":"rate_limited","request_id":"req-1","retry_after_seconds":2,"limit":100,"reset_at":1767225660}
+                {"error":"Rate limit exceeded","status":"retry","detail":{"error":"Rate limit exceeded","limit":100,"reset_at":"2026-01-01T00:01:00.000Z"},"code":"rate_limited","request_id":"req-1","retry_after_seconds":2,"limit":100,"reset_at":"2026-01-01T00:01:00.000Z"}
             "#]],
         );
         check(
@@ -201,7 +201,7 @@ mod tests {
                 content-type: application/problem+json
                 retry-after: 2
                 cache-control: no-store
-                {"type":"about:blank","title":"Too Many Requests","status":429,"detail":"over 100 calls in 60 s","error":"Rate limit exceeded","code":"rate_limited","request_id":"req-1","retry_after_seconds":2,"limit":100,"reset_at":1767225660}
+                {"type":"about:blank","title":"Too Many Requests","status":429,"detail":"over 100 calls in 60 s","error":"Rate limit exceeded","code":"rate_limited","request_id":"req-1","retry_after_seconds":2,"limit":100,"reset_at":"2026-01-01T00:01:00.000Z"}
             "#]],
         );
         check(

@@ -204,7 +204,7 @@ pub(crate) fn error_body() -> Value {
             "pointer": text("The JSON pointer to the argument that is wrong (RFC 6901)."),
             "retry_after_seconds": { "type": "integer" },
             "limit": { "type": "integer" },
-            "reset_at": { "type": "integer", "description": "When there will be more, in seconds since 1970." },
+            "reset_at": { "type": "string", "format": "date-time", "description": "When there will be more." },
         }),
     )
 }

@@ -206,7 +206,7 @@ impl FakeRoad {
             "missing" => Err(Fault::not_found("Customer not found")),
             "limited" => Err(Fault::new(Code::RateLimited, "over 100 calls")
                 .retry_after(Duration::from_secs(30))
-                .with_details(json!({ "limit": 100, "reset_at": 1_767_225_660 }))),
+                .with_details(json!({ "limit": 100, "reset_at": "2026-01-01T00:01:00.000Z" }))),
             "cut" => {
                 let mut outcome = Outcome::new(json!({ "rows": [] }));
                 outcome.cut = Some(Cut { bound: "rows", artefact: Some("art-1".into()) });

@@ -220,7 +220,7 @@ async fn a_tool_on_its_own_path() {
         ratelimit: "key";r=99;t=60
         x-request-id: r-1
 
-        {"error":"Rate limit exceeded","status":"retry","detail":{"error":"Rate limit exceeded","limit":100,"reset_at":1767225660},"code":"rate_limited","request_id":"r-1","retry_after_seconds":30,"limit":100,"reset_at":1767225660}"#]]).await;
+        {"error":"Rate limit exceeded","status":"retry","detail":{"error":"Rate limit exceeded","limit":100,"reset_at":"2026-01-01T00:01:00.000Z"},"code":"rate_limited","request_id":"r-1","retry_after_seconds":30,"limit":100,"reset_at":"2026-01-01T00:01:00.000Z"}"#]]).await;
     check(&server, &post("down"), "{}", expect![[r#"
         HTTP/1.1 503 Service Unavailable
         content-type: application/json
@@ -363,8 +363,8 @@ async fn the_envelopes_tell_failures_of_tools_under_200() {
         /invoke nothing 404 {"error":"Tool not found: nothing","status":"not_found","detail":"Tool not found: nothing","code":"not_found","request_id":"r-1"}
         /mcp/call-tool denied 403 {"error":"tool not allowed","status":"denied","detail":"tool not allowed","code":"denied","request_id":"r-1"}
         /invoke denied 403 {"error":"tool not allowed","status":"denied","detail":"tool not allowed","code":"denied","request_id":"r-1"}
-        /mcp/call-tool limited 429 {"error":"Rate limit exceeded","status":"retry","detail":{"error":"Rate limit exceeded","limit":100,"reset_at":1767225660},"code":"rate_limited","request_id":"r-1","retry_after_seconds":30,"limit":100,"reset_at":1767225660}
-        /invoke limited 429 {"error":"Rate limit exceeded","status":"retry","detail":{"error":"Rate limit exceeded","limit":100,"reset_at":1767225660},"code":"rate_limited","request_id":"r-1","retry_after_seconds":30,"limit":100,"reset_at":1767225660}
+        /mcp/call-tool limited 429 {"error":"Rate limit exceeded","status":"retry","detail":{"error":"Rate limit exceeded","limit":100,"reset_at":"2026-01-01T00:01:00.000Z"},"code":"rate_limited","request_id":"r-1","retry_after_seconds":30,"limit":100,"reset_at":"2026-01-01T00:01:00.000Z"}
+        /invoke limited 429 {"error":"Rate limit exceeded","status":"retry","detail":{"error":"Rate limit exceeded","limit":100,"reset_at":"2026-01-01T00:01:00.000Z"},"code":"rate_limited","request_id":"r-1","retry_after_seconds":30,"limit":100,"reset_at":"2026-01-01T00:01:00.000Z"}
         /mcp/call-tool down 200 {"tool":"down","result":null,"error":"shop is down","execution_time_ms":1.5,"request_id":"r-1","status":"retry","code":"unavailable","retry_after_seconds":5}
         /invoke down 200 {"request_id":"r-1","tool":"down","duration_ms":1,"result":null,"error":"shop is down","status":"retry","code":"unavailable","retry_after_seconds":5}
         /mcp/call-tool breaks 200 {"tool":"breaks","result":null,"error":"something broke","execution_time_ms":1.5,"request_id":"r-1","status":"error","code":"internal"}
