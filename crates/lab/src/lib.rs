@@ -10,7 +10,7 @@ mod shop;
 mod sql;
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::disallowed_methods)]
 mod tests;
 
 use std::{

@@ -61,6 +61,27 @@ impl WebError {
         }
     }
 
+    /// The same error of something that goes by this name, and the host that it happened at.
+    pub(crate) fn named(mut self, name: &str) -> (Self, String) {
+        let mut at = String::new();
+        match &mut self {
+            Self::BadUrl(_) | Self::Cancelled => {}
+            Self::NotListed { host }
+            | Self::OwnNetwork { host, .. }
+            | Self::NoHost { host, .. }
+            | Self::Connect { host, .. }
+            | Self::Broken { host, .. }
+            | Self::Timeout { host }
+            | Self::BadRedirect { host, .. }
+            | Self::TooManyRedirects { host, .. }
+            | Self::TooLarge { host, .. }
+            | Self::HeadersTooLarge { host, .. }
+            | Self::Encoding { host, .. }
+            | Self::NotText { host, .. } => at = std::mem::replace(host, name.to_owned()),
+        }
+        (self, at)
+    }
+
     /// True where the request may have reached the other side.
     pub(crate) fn may_have_arrived(&self) -> bool {
         match self {

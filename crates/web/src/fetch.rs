@@ -16,9 +16,7 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tool::{
-    Code, ConfigFault, Cut, Fault, Meter, Outcome, Parts, Permit, Provider, Reply, Talk, Tool, ToolName,
-};
+use tool::{ConfigFault, Cut, Fault, Meter, Outcome, Parts, Permit, Provider, Reply, Talk, Tool, ToolName};
 use url::{Host, Url};
 
 use crate::{

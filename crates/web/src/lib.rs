@@ -12,7 +12,8 @@ mod place;
 mod text;
 
 pub mod fetch;
+pub mod rest;
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::disallowed_methods)]
 mod beds;

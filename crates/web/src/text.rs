@@ -65,7 +65,7 @@ fn meta_charset(body: &[u8]) -> Option<&'static Encoding> {
         let (_, value) = meta.split_once("charset=")?;
         let label = value.trim_start_matches(['"', '\'', ' ']);
         let end = label.find(['"', '\'', ';', ' ', '/']).unwrap_or(label.len());
-        Encoding::for_label(label[..end].as_bytes())
+        Encoding::for_label(&label.as_bytes()[..end])
     })
 }
 
