@@ -23,7 +23,7 @@ use zeroize::Zeroizing;
 use crate::{
     cli::{Exit, Failure, Globals},
     config::{self, Loaded, Problems},
-    secrets::{self, SecretStore},
+    secrets::SecretStore,
 };
 
 /// The file that is looked for where none is named.
@@ -131,9 +131,9 @@ pub(crate) fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// The secrets of a configuration whose relative paths start at `base_dir`.
-pub(crate) fn secrets(base_dir: &Path) -> SecretStore {
-    SecretStore::new(base_dir, secrets::placeholders_allowed(&environment))
+/// The secrets of a configuration.
+pub(crate) fn secrets(loaded: &Loaded) -> SecretStore {
+    SecretStore::new(&loaded.base_dir, loaded.takes_placeholders)
 }
 
 /// The configuration file that is meant: the named one, or the one of the working folder.
@@ -146,6 +146,14 @@ pub(crate) fn config_file(named: Option<&Path>) -> Option<PathBuf> {
 pub(crate) fn load(named: Option<&Path>) -> Result<Loaded, Problems> {
     match config_file(named) {
         Some(file) => config::load(&file, &environment),
+        None => config::from_environment(&environment, Path::new(".")),
+    }
+}
+
+/// The same for `check`: as far as the schema goes, so that everything else is said as well.
+pub(crate) fn load_typed(named: Option<&Path>) -> Result<Loaded, Problems> {
+    match config_file(named) {
+        Some(file) => config::load_typed(&file, &environment),
         None => config::from_environment(&environment, Path::new(".")),
     }
 }

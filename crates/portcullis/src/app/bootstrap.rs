@@ -39,7 +39,7 @@ impl Core {
     /// configuration gives: that one always holds.
     pub(super) async fn bootstrap(&self) -> Result<Vec<ShownKey>, OpenError> {
         let loaded = self.loaded();
-        let secrets = data::secrets(&loaded.base_dir);
+        let secrets = data::secrets(&loaded);
         let mut shown = Vec::new();
         for (i, key) in loaded.config.bootstrap.keys.iter().enumerate() {
             let resolve = |name: &str, reference: &Option<SecretRef>| match reference {

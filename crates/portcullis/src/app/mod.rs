@@ -310,12 +310,14 @@ impl Core {
 /// Checks a configuration as far as that goes without changing anything: rooms are opened, and closed again.
 ///
 /// Returns the name of what was checked.
-pub(crate) async fn check(loaded: Loaded) -> Result<String, Problems> {
+pub(crate) async fn check(mut loaded: Loaded) -> Result<String, Problems> {
     let name =
         loaded.file.as_ref().map_or_else(|| "environment".to_owned(), |file| file.display().to_string());
     let clock: Arc<dyn Clock> = Arc::new(WallClock);
     let parts = parts(&loaded, &Metrics::new(), &clock);
-    let mut faults = bootstrap::check(&loaded.config.bootstrap, &parts);
+    let mut faults = loaded.config.check();
+    faults.extend(bootstrap::check(&loaded.config.bootstrap, &parts));
+    let rehearsal = samples::rehearse(&mut loaded).await;
     match Rooms::check(&loaded, &parts).await {
         Ok(rooms) => {
             if let Err(found) = Snapshot::build(loaded.config.gate(), rooms.providers()) {
@@ -327,12 +329,19 @@ pub(crate) async fn check(loaded: Loaded) -> Result<String, Problems> {
         }
         Err(found) => faults.extend(found),
     }
-    if faults.is_empty() { Ok(name) } else { Err(config::locate_faults(&loaded, faults, &data::environment)) }
+    drop(rehearsal);
+    let mut once: Vec<ConfigFault> = Vec::new();
+    for fault in faults {
+        if !once.contains(&fault) {
+            once.push(fault);
+        }
+    }
+    if once.is_empty() { Ok(name) } else { Err(config::locate_faults(&loaded, once, &data::environment)) }
 }
 
 fn parts(loaded: &Loaded, metrics: &Arc<Metrics>, clock: &Arc<dyn Clock>) -> Parts {
     Parts {
-        secrets: Arc::new(data::secrets(&loaded.base_dir)),
+        secrets: Arc::new(data::secrets(loaded)),
         meter: Arc::clone(metrics) as Arc<dyn tool::Meter>,
         clock: Arc::clone(clock),
         base_dir: loaded.base_dir.clone(),

@@ -1,6 +1,9 @@
 //! The sample services of `lab:`, and the samples that they need: a database, a folder.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use tokio::task::JoinSet;
 use tool::{ConfigFault, StopSource};
@@ -46,6 +49,39 @@ impl Samples {
             tracing::warn!(error = %error, "the sample service ended badly");
         }
     }
+}
+
+/// Samples made elsewhere, for a check that must not change anything; gone when this is dropped.
+pub(super) struct Rehearsal(PathBuf);
+
+impl Drop for Rehearsal {
+    fn drop(&mut self) {
+        // It lies in the folder for temporary files, where leftovers do no harm.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Makes the samples that are not there yet in a temporary folder, and lets the configuration point to them.
+pub(super) async fn rehearse(loaded: &mut Loaded) -> Option<Rehearsal> {
+    let lab = loaded.config.lab.clone()?;
+    let base = loaded.base_dir.clone();
+    let folder = std::env::temp_dir().join(format!("portcullis-check-{}", uuid::Uuid::new_v4().simple()));
+    let missing = |path: &Path| !base.join(path).exists();
+    let same = |one: &Path, other: &Path| base.join(one) == base.join(other);
+    if let Some(path) = lab.shop_database.filter(|path| missing(path)) {
+        let made = folder.join("shop.db");
+        let theirs = made.clone();
+        tokio::task::spawn_blocking(move || shop_database(&theirs)).await.ok()?.ok()?;
+        let databases = loaded.config.sql.iter_mut().flat_map(|sql| sql.databases.values_mut());
+        databases.filter(|db| same(&db.sqlite, &path)).for_each(|db| db.sqlite.clone_from(&made));
+    }
+    if let Some(path) = lab.sample_files.filter(|path| missing(path)) {
+        let made = folder.join("files");
+        sample_files(&made).ok()?;
+        let files = loaded.config.files.iter_mut();
+        files.filter(|files| same(&files.root, &path)).for_each(|files| files.root.clone_from(&made));
+    }
+    Some(Rehearsal(folder))
 }
 
 fn shop_database(path: &Path) -> Result<(), String> {

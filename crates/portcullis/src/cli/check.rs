@@ -18,7 +18,7 @@ pub(crate) struct CheckArgs {
 
 pub(super) async fn run(args: &CheckArgs, globals: &Globals, out: &Out) -> Result<(), Failure> {
     let file = args.file.as_deref().or(globals.config.as_deref());
-    let checked = match data::load(file) {
+    let checked = match data::load_typed(file) {
         Ok(loaded) => app::check(loaded).await,
         Err(problems) => Err(problems),
     };

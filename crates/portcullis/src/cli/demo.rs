@@ -78,6 +78,8 @@ fn prepare(dir: &Path) -> Result<PathBuf, Failure> {
     let file = dir.join(CONFIG_FILE);
     if !file.exists() {
         let text = QUICKSTART.replace(&format!(":{SHOP_PORT}"), &format!(":{}", shop_port()));
+        // The folder of the file is the data folder itself.
+        let text = text.replace("\ndata_dir: data\n", "\ndata_dir: .\n");
         fs::write(&file, text).map_err(fail)?;
     }
     Ok(file)

@@ -1,6 +1,6 @@
 //! A configuration as a JSON value, with the place that each of its members came from.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Map, Value};
 use tool::json::push_pointer;
@@ -71,6 +71,12 @@ impl Document {
         *at = value;
         let spot = Spot { key: None, value: None, variable: Some(variable), expanded: Expanded::Plain };
         self.spots.insert(pointer.to_owned(), spot);
+    }
+
+    /// The environment variables that members came from, by pointer.
+    pub(crate) fn variables(&self) -> BTreeMap<String, &'static str> {
+        let named = |(pointer, spot): (&String, &Spot)| Some((pointer.clone(), spot.variable?));
+        self.spots.iter().filter_map(named).collect()
     }
 
     /// The whole, with every value that came from outside masked.

@@ -136,8 +136,26 @@ pub(crate) fn from_environment(lookup: Lookup<'_>, folder: &Path) -> Result<Load
         return Err(fail(problems));
     }
     let base_dir = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-    let loaded = finish(document, base_dir).map_err(fail)?;
-    Ok(Loaded { notes, ..loaded })
+    let (variables, loaded) = (document.variables(), finish(document, base_dir).map_err(fail)?);
+    let takes_placeholders = secrets::placeholders_allowed(&lookup);
+    let loaded = Loaded { notes, takes_placeholders, ..loaded };
+    let faults = loaded.config.check();
+    if faults.is_empty() {
+        return Ok(loaded);
+    }
+    let named = |fault| {
+        let mut problem = Problem::from(fault);
+        problem.variable = variable_of(&variables, &problem.pointer);
+        problem
+    };
+    Err(fail(faults.into_iter().map(named).collect()))
+}
+
+/// The variable that a member, or what it is in, came from.
+fn variable_of(variables: &BTreeMap<String, &'static str>, pointer: &str) -> Option<String> {
+    let above = |(at, _): &(&String, &&str)| pointer == at.as_str() || pointer.starts_with(&format!("{at}/"));
+    let nearest = variables.iter().filter(above).max_by_key(|(at, _)| at.len());
+    nearest.map(|(_, name)| (*name).to_owned())
 }
 
 /// Settings of something that no variable names are left out: a pool size without a database.

@@ -25,6 +25,7 @@ pub(crate) use problem::{Colours, Problems};
 pub(crate) use schema::schema;
 pub(crate) use sections::{BootstrapConfig, BootstrapKey, Config, LogConfig, LogFormat, LogLevel, ShownAs};
 
+use crate::secrets;
 use document::{Document, On};
 use problem::Problem;
 
@@ -43,10 +44,19 @@ pub(crate) struct Loaded {
     pub file: Option<PathBuf>,
     /// What the operator should know of it, for the log.
     pub notes: Vec<String>,
+    /// Whether placeholders are taken for secrets: only for trying things out (`ENVIRONMENT=development`).
+    pub takes_placeholders: bool,
 }
 
-/// Loads a file.
+/// Loads a file, with everything checked that can be without opening anything.
 pub(crate) fn load(path: &Path, lookup: Lookup<'_>) -> Result<Loaded, Problems> {
+    let loaded = load_typed(path, lookup)?;
+    let faults = loaded.config.check();
+    if faults.is_empty() { Ok(loaded) } else { Err(locate_faults(&loaded, faults, lookup)) }
+}
+
+/// Loads a file that fits the schema; names and statements in it are not looked at yet.
+pub(crate) fn load_typed(path: &Path, lookup: Lookup<'_>) -> Result<Loaded, Problems> {
     let name = path.display().to_string();
     let bytes = std::fs::read(path)
         .map_err(|e| Problems::single(&name, format!("the file cannot be read: {}", io_sentence(&e))))?;
@@ -59,7 +69,9 @@ pub(crate) fn load(path: &Path, lookup: Lookup<'_>) -> Result<Loaded, Problems> 
         _ => PathBuf::from("."),
     };
     let base_dir = std::path::absolute(&base_dir).unwrap_or(base_dir);
-    parse(&name, &text, base_dir, lookup).map(|loaded| Loaded { file: Some(path.to_owned()), ..loaded })
+    let loaded = parse(&name, &text, base_dir, lookup)?;
+    let takes_placeholders = secrets::placeholders_allowed(lookup);
+    Ok(Loaded { file: Some(path.to_owned()), takes_placeholders, ..loaded })
 }
 
 /// Takes the text of a file named `name`.
@@ -70,7 +82,7 @@ pub(crate) fn parse(
     lookup: Lookup<'_>,
 ) -> Result<Loaded, Problems> {
     let fail = |mut list: Vec<Problem>| {
-        list.sort_by_key(|p| p.place.map_or((u32::MAX, 0), |at| (at.line, at.column)));
+        list.sort_by_key(Problem::order);
         list.dedup();
         Problems { file: name.to_owned(), text: text.to_owned(), list }
     };
@@ -84,7 +96,7 @@ pub(crate) fn parse(
     finish(document, base_dir).map_err(fail)
 }
 
-/// Checks a document and takes it as a configuration.
+/// Checks a document against the schema, and takes it as a configuration.
 fn finish(mut document: Document, base_dir: PathBuf) -> Result<Loaded, Vec<Problem>> {
     let problems = schema::fit(&mut document);
     if !problems.is_empty() {
@@ -94,12 +106,16 @@ fn finish(mut document: Document, base_dir: PathBuf) -> Result<Loaded, Vec<Probl
         // The schema let through what the types do not take: ours to mend, but said all the same.
         vec![Problem::new("", format!("does not fit: {e}"))]
     })?;
-    let faults = config.check();
-    if !faults.is_empty() {
-        return Err(faults.into_iter().map(|f| document.locate(Problem::from(f), On::Value)).collect());
-    }
     let shown = document.shown();
-    Ok(Loaded { config, value: document.value, shown, base_dir, file: None, notes: Vec::new() })
+    Ok(Loaded {
+        config,
+        value: document.value,
+        shown,
+        base_dir,
+        file: None,
+        notes: Vec::new(),
+        takes_placeholders: false,
+    })
 }
 
 /// The data folder of a file, without looking at anything else in it; by default `data` beside the file.
@@ -131,10 +147,11 @@ pub(crate) fn locate_faults(loaded: &Loaded, faults: Vec<tool::ConfigFault>, loo
     };
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let document = yaml::parse(&text).ok().flatten().and_then(|tree| Document::from_tree(tree, lookup).ok());
-    let list = match document {
+    let mut list: Vec<Problem> = match document {
         Some(document) => problems.into_iter().map(|p| document.locate(p, On::Value)).collect(),
         None => problems,
     };
+    list.sort_by_key(Problem::order);
     Problems { file: path.display().to_string(), text, list }
 }
 

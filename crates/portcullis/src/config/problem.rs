@@ -39,6 +39,11 @@ impl Problem {
         Self { pointer: pointer.into(), text: text.into(), hint: None, place: None, variable: None }
     }
 
+    /// Where it comes among others: in the order of the file.
+    pub(crate) fn order(&self) -> (u32, u32) {
+        self.place.map_or((u32::MAX, 0), |at| (at.line, at.column))
+    }
+
     /// Adds what may have been meant.
     pub(crate) fn hint(mut self, hint: Option<String>) -> Self {
         self.hint = hint;

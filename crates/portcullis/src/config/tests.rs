@@ -17,9 +17,20 @@ fn load(text: &str) -> Result<super::Loaded, Problems> {
     parse("portcullis.yaml", text, PathBuf::from("/srv"), &lookup)
 }
 
+/// The same from a real file, with the names in it checked as well.
+fn load_file(text: &str) -> Result<super::Loaded, Problems> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("portcullis.yaml");
+    std::fs::write(&path, text).unwrap();
+    super::load(&path, &lookup).map_err(|mut problems| {
+        problems.file = "portcullis.yaml".to_owned();
+        problems
+    })
+}
+
 #[allow(clippy::needless_pass_by_value)]
 fn check(text: &str, want: Expect) {
-    let got = match load(text) {
+    let got = match load(text).and_then(|_| load_file(text)) {
         Ok(_) => "ok\n".to_owned(),
         Err(problems) => problems.render(Colours::Off),
     };
