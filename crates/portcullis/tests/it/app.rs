@@ -111,11 +111,6 @@ impl App {
         fs::read_to_string(self.home.path().join("server.log")).unwrap()
     }
 
-    /// The process.
-    pub(crate) fn pid(&self) -> u32 {
-        self.server.id()
-    }
-
     /// Calls a tool with the key that may do everything.
     pub(crate) fn call(&self, tool: &str, arguments: &Value) -> Answer {
         self.post(&format!("/v1/mcp/{tool}"), Some(&self.key), arguments)

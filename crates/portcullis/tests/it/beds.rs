@@ -7,7 +7,8 @@ use serde_json::Value;
 /// A program of the beds. Without beds the test skips and says so; under `cargo xtask test` that is a failure.
 pub(crate) fn program(name: &str) -> Option<Command> {
     let places = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.beds/env.json");
-    let places: Option<Value> = std::fs::read(places).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let places: Option<Value> =
+        std::fs::read(places).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let found = places.as_ref().and_then(|places| places[name].as_str()).map(Command::new);
     if found.is_none() {
         assert!(std::env::var("PORTCULLIS_BEDS").is_err(), "there is no {name}; run `cargo xtask beds`");

@@ -40,7 +40,8 @@ fn the_sample_api_can_be_fetched_and_nothing_else() {
 fn files_are_listed() {
     let app = App::start();
     let listed = app.done("fs_list", &json!({}));
-    let names: Vec<_> = listed["entries"].as_array().unwrap().iter().map(|entry| entry["name"].clone()).collect();
+    let names: Vec<_> =
+        listed["entries"].as_array().unwrap().iter().map(|entry| entry["name"].clone()).collect();
     assert_eq!(names, ["hello.txt", "notes", "reports"]);
 }
 
@@ -64,7 +65,10 @@ fn a_viewer_sees_what_reads_and_nothing_else() {
         assert_eq!(tool["effect"], "reads", "{tool}");
     }
     let hidden = app.post("/v1/mcp/fs_write_text", Some(&app.viewer), &json!({ "path": "a", "text": "b" }));
-    assert_eq!((hidden.status, hidden.json()["error"].clone()), (404, json!("Tool not found: fs_write_text")));
+    assert_eq!(
+        (hidden.status, hidden.json()["error"].clone()),
+        (404, json!("Tool not found: fs_write_text"))
+    );
 }
 
 #[test]
@@ -93,7 +97,8 @@ fn every_door_has_its_shape() {
 fn arguments_without_a_content_type_are_taken_as_json() {
     let app = App::start();
     for kind in [&[][..], &[("content-type", "application/x-www-form-urlencoded")][..]] {
-        let answer = app.send("POST", "/v1/mcp/fs_read_text", Some(&app.key), kind, br#"{"path":"hello.txt"}"#);
+        let answer =
+            app.send("POST", "/v1/mcp/fs_read_text", Some(&app.key), kind, br#"{"path":"hello.txt"}"#);
         assert_eq!(answer.status, 200, "{}", answer.line());
     }
 }

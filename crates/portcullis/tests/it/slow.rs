@@ -73,7 +73,12 @@ fn slow_clients_are_let_go_and_hold_nobody_up() {
     let answers: Vec<String> = std::thread::scope(|scope| {
         let slow: Vec<_> = cases
             .iter()
-            .map(|(name, start, drops)| scope.spawn(|| format!("{name}: {}", drip(&app, start, drops))))
+            .map(|(name, start, drops)| {
+                scope.spawn({
+                    let app = &app;
+                    move || format!("{name}: {}", drip(app, start, drops))
+                })
+            })
             .collect();
         let honest = app.call("fs_list", &json!({}));
         assert_eq!(honest.status, 200, "{}", honest.line());
@@ -86,14 +91,20 @@ fn slow_clients_are_let_go_and_hold_nobody_up() {
 fn one_address_cannot_take_every_connection() {
     let app = app();
     let held: Vec<_> = (0..64).map(|_| TcpStream::connect(app.addr).unwrap()).collect();
-    let over = crate::http::exchange(app.addr, b"GET /health/live HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    let over = crate::http::exchange(
+        app.addr,
+        b"GET /health/live HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
+    );
     // told to come back, or let go at once: never kept waiting
     if let Ok(answer) = over {
         assert!(matches!(answer.status, 200 | 429 | 503), "{}", answer.line());
     }
     drop(held);
     crate::app::until("the server answers again", || {
-        crate::http::exchange(app.addr, b"GET /health/live HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
-            .is_ok_and(|answer| answer.status == 200)
+        crate::http::exchange(
+            app.addr,
+            b"GET /health/live HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
+        )
+        .is_ok_and(|answer| answer.status == 200)
     });
 }

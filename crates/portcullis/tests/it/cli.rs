@@ -1,0 +1,125 @@
+//! The command line, with a server and without.
+
+use expect_test::expect;
+use serde_json::Value;
+
+use crate::app::{App, Said, alone};
+
+fn json(said: &Said) -> Value {
+    serde_json::from_str(&said.out).unwrap_or_else(|e| panic!("{e}: {said:?}"))
+}
+
+#[test]
+fn calls_through_the_socket_and_says_how_it_ended() {
+    let app = App::start();
+    let good = app.cli(&["call", "get_top_customers", "limit=1", "--json"]);
+    assert_eq!((good.code, json(&good)["customers"][0]["name"].as_str()), (0, Some("Acme Corp")), "{good:?}");
+    let ends = [
+        (&["call", "fs_read_text", "path=none.txt"][..], 1),
+        (&["call", "fs_read_text", "path=../x"], 4),
+        (&["call", "no_such_tool"], 1),
+        (&["call", "get_top_customers", "limit=many"], 1),
+        (&["call", "get_top_customers", "nonsense"], 2),
+        (&["call"], 2),
+        (&["no-such-command"], 2),
+        (&["health"], 0),
+        (&["tools"], 0),
+    ];
+    let mut page = String::new();
+    for (args, code) in ends {
+        let said = app.cli(args);
+        page.push_str(&format!(
+            "{}: {} {}\n",
+            args.join(" "),
+            said.code,
+            said.err.lines().next().unwrap_or_default()
+        ));
+        assert_eq!(said.code, code, "{args:?}: {said:?}");
+        assert!(code == 0 || said.out.is_empty(), "only data goes to standard output: {said:?}");
+    }
+    expect![""].assert_eq(&page);
+}
+
+#[test]
+fn arguments_come_from_standard_input_too() {
+    let app = App::start();
+    let said = app
+        .cli_with_input(&["call", "fs_read_text", "--json-args", "-", "--json"], r#"{"path":"hello.txt"}"#);
+    assert_eq!(json(&said)["text"], "hello, mcp\n", "{said:?}");
+}
+
+#[test]
+fn keys_from_first_to_last() {
+    let app = App::start();
+    let list = |key: &str| app.post("/v1/mcp/fs_list", Some(key), &serde_json::json!({})).status;
+    let first = app.key_for("ci", "viewer");
+    assert!(first.starts_with("sk_ci_"));
+    assert_eq!(list(&first), 200);
+    let second = app.cli(&["keys", "rotate", "ci", "--overlap-hours", "1"]).out.trim().to_owned();
+    assert_eq!((list(&first), list(&second)), (200, 200), "both are good while they overlap");
+    assert_eq!(app.cli(&["keys", "disable", "ci"]).code, 0);
+    let off = app.post("/v1/mcp/fs_list", Some(&second), &serde_json::json!({}));
+    assert_eq!((off.status, off.json()["error"].as_str()), (403, Some("API key disabled")));
+    assert_eq!(app.cli(&["keys", "enable", "ci"]).code, 0);
+    assert_eq!(list(&second), 200);
+    assert_eq!(app.cli(&["keys", "revoke", "ci"]).code, 0);
+    let gone = app.post("/v1/mcp/fs_list", Some(&second), &serde_json::json!({}));
+    assert_eq!((gone.status, gone.json()["error"].as_str()), (401, Some("Invalid API key")));
+    let keys = app.cli(&["keys", "list", "--json"]);
+    assert!(keys.out.contains("\"ci\"") && !keys.out.contains(&second), "{keys:?}");
+    assert_eq!(app.cli(&["keys", "create", "ci", "--principal", "nobody"]).code, 1);
+}
+
+#[test]
+fn without_a_server_it_works_under_the_lock() {
+    let mut app = App::start();
+    app.terminate();
+    let said = app.cli(&["call", "fs_read_text", "path=hello.txt", "--json"]);
+    assert_eq!((said.code, json(&said)["text"].as_str()), (0, Some("hello, mcp\n")), "{said:?}");
+    assert_eq!(app.cli(&["audit", "verify"]).code, 0);
+    let tail = app.cli(&["audit", "tail", "-n", "1", "--event", "call.outcome"]);
+    assert!(tail.out.contains("fs_read_text"), "{tail:?}");
+}
+
+#[test]
+fn where_there_is_nothing_it_says_so() {
+    let home = tempfile::tempdir().unwrap();
+    let mut page = String::new();
+    for args in
+        [&["tools"][..], &["health"], &["check", "none.yaml"], &["serve", "none.yaml"], &["audit", "verify"]]
+    {
+        let said = alone(home.path(), args);
+        let line = said.err.replace(home.path().to_str().unwrap(), "HOME");
+        page.push_str(&format!(
+            "{}: {} {}\n",
+            args.join(" "),
+            said.code,
+            line.lines().next().unwrap_or_default()
+        ));
+    }
+    expect![""].assert_eq(&page);
+}
+
+#[test]
+fn check_names_every_fault_with_its_place() {
+    let home = tempfile::tempdir().unwrap();
+    let faulty = crate::app::QUICKSTART
+        .replace("  listen: 127.0.0.1:8000", "  listne: 127.0.0.1:8000")
+        .replace("kind: agent, owner: you, roles: [viewer]", "kind: agnet, owner: you, roles: [viewer]")
+        .replace("LIMIT :limit OFFSET :offset", "LIMIT :limit OFFSET :skip");
+    std::fs::write(home.path().join("portcullis.yaml"), faulty).unwrap();
+    let said = alone(home.path(), &["check"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    expect![""].assert_eq(&said.err.replace(home.path().to_str().unwrap(), "HOME"));
+    std::fs::write(home.path().join("portcullis.yaml"), crate::app::QUICKSTART).unwrap();
+    let good = alone(home.path(), &["check"]);
+    assert_eq!(good.code, 0, "{good:?}");
+}
+
+#[test]
+fn help_leads_with_examples() {
+    let home = tempfile::tempdir().unwrap();
+    let help = alone(home.path(), &["--help"]);
+    assert_eq!(help.code, 0);
+    assert!(help.out.find("Examples:").unwrap() < help.out.find("Usage:").unwrap(), "{}", help.out);
+}
