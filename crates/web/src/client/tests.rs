@@ -263,6 +263,24 @@ async fn a_canary_is_reached_where_it_is_listed() {
     assert!(get_text(&client, &format!("http://127.0.0.2:{}/", v4.port())).await.is_err());
 }
 
+/// Runs the test above once more, in a process whose environment names a proxy.
+#[tokio::test]
+async fn the_proxy_of_the_environment_is_not_asked() {
+    let (proxy, _) = Bed::bytes(answer("200 OK", b"by proxy"), false).await;
+    let url = format!("http://{}", proxy.address);
+    let again = tokio::task::spawn_blocking(move || {
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
+            command.env(name, &url);
+        }
+        command.args(["--exact", "client::tests::a_canary_is_reached_where_it_is_listed"]).output().unwrap()
+    });
+    let output = again.await.unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    assert_eq!(proxy.connections(), 0);
+}
+
 #[tokio::test]
 async fn names_are_judged_by_all_their_addresses_each_time() {
     let (canary, _) = canaries().await;

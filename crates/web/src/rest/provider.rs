@@ -185,11 +185,7 @@ impl Provider for Rest {
     }
 
     async fn probe(&self) -> Vec<Probe> {
-        let mut probes = Vec::new();
-        for api in &self.apis {
-            probes.push(api.probe(&*self.clock).await);
-        }
-        probes
+        futures_util::future::join_all(self.apis.iter().map(|api| api.probe(&*self.clock))).await
     }
 }
 
