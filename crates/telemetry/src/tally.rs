@@ -38,6 +38,7 @@ struct Complaints {
     failed: Nag,
     dropped: Nag,
     dropped_told: u64,
+    cause: Option<String>,
 }
 
 impl Tally {
@@ -104,8 +105,11 @@ impl Tally {
         let dropped = self.dropped.load(Ordering::Relaxed);
         let dropped_new = dropped - complaints.dropped_told;
         complaints.dropped_told = dropped;
+        if let Some(cause) = cause.filter(|_| lost > 0) {
+            complaints.cause = Some(cause.to_owned());
+        }
         if let Some(spans) = complaints.failed.add(lost, now) {
-            let cause = cause.unwrap_or("unknown");
+            let cause = complaints.cause.take();
             tracing::warn!(
                 spans,
                 cause,
@@ -143,10 +147,28 @@ impl Nag {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use std::{io, sync::Arc};
+
     use expect_test::expect;
 
     use super::*;
+
+    /// Collects what is logged.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
 
     #[test]
     fn complaints_come_once_a_minute_and_tell_all_that_was_lost() {
@@ -169,6 +191,36 @@ mod tests {
             200000 ms, 2 lost: Some(5)
         "#]]
         .assert_eq(&lines);
+    }
+
+    #[test]
+    fn the_log_says_how_many_spans_were_lost_and_why() {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .with_ansi(false)
+            .without_time()
+            .with_target(false)
+            .finish();
+        let (tally, start) = (Tally::new(1), Instant::now());
+        tracing::subscriber::with_default(subscriber, || {
+            tally.complain(0, None, start);
+            tally.complain(3, Some("it answered 503 Service Unavailable"), start);
+            tally.accept();
+            tally.accept();
+            tally.complain(4, Some("connection refused"), start + Duration::from_secs(1));
+            tally.accept();
+            tally.complain(0, None, start + Duration::from_secs(2));
+            tally.complain(0, Some("a warning"), start + Duration::from_secs(61));
+        });
+        let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        expect![[r#"
+             WARN spans did not reach the trace collector; look at it and at `telemetry.otlp` spans=3 cause="it answered 503 Service Unavailable"
+             WARN spans were dropped because too many waited to be sent; raise `telemetry.otlp.queue_max` spans=1 queue_max=1
+             WARN spans did not reach the trace collector; look at it and at `telemetry.otlp` spans=4 cause="connection refused"
+             WARN spans were dropped because too many waited to be sent; raise `telemetry.otlp.queue_max` spans=1 queue_max=1
+        "#]].assert_eq(&log);
     }
 
     #[test]
