@@ -26,6 +26,7 @@ use gate::{Gate, KeyRing, Metrics, Seal, Snapshot};
 use serde_json::{Map, Value, json};
 use state::StateError;
 use store::{MemoryCache, SqliteStore};
+use telemetry::Telemetry;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tool::{Clock, ConfigFault, GateSeal, Parts};
 
@@ -46,6 +47,7 @@ use crate::{
 pub(crate) struct App {
     core: Arc<Core>,
     samples: Samples,
+    telemetry: Option<Telemetry>,
     duties: Option<duties::Duties>,
     /// The keys that were made at this start and are to be shown, once.
     pub shown: Vec<ShownKey>,
@@ -157,6 +159,7 @@ impl App {
         let maker = KeyMaker::new(folder.pepper()?);
         let desk = Desk::new(store.clone(), Arc::clone(&clock), loaded.config.changes.clone());
         let metrics = Metrics::new();
+        let telemetry = telemetry(&loaded)?;
         let parts = parts(&loaded, &metrics, &clock);
         let house = AppHouse::new();
         let fixed = vec![
@@ -185,7 +188,7 @@ impl App {
             desk,
             audit: audit.clone(),
             metrics: Arc::clone(&metrics),
-            tracer: Arc::new(tool::Untraced),
+            tracer: Arc::clone(&telemetry.tracer),
         };
         let core = Arc::new(Core {
             folder,
@@ -205,7 +208,7 @@ impl App {
             ending: CancellationToken::new(),
         });
         house.attach(&core);
-        let mut app = Self { core, samples, duties: None, shown: Vec::new() };
+        let mut app = Self { core, samples, telemetry: Some(telemetry), duties: None, shown: Vec::new() };
         app.begin(purpose).await?;
         Ok(app)
     }
@@ -255,6 +258,9 @@ impl App {
         self.core.tasks.wait().await;
         if let Err(error) = self.core.ring.flush().await {
             tracing::error!(error = %error, "the last usage counts cannot be written");
+        }
+        if let Some(telemetry) = self.telemetry.take() {
+            telemetry.close().await;
         }
         let providers = self.core.lock_rooms().providers();
         for provider in providers {
@@ -346,6 +352,11 @@ fn parts(loaded: &Loaded, metrics: &Arc<Metrics>, clock: &Arc<dyn Clock>) -> Par
         clock: Arc::clone(clock),
         base_dir: loaded.base_dir.clone(),
     }
+}
+
+fn telemetry(loaded: &Loaded) -> Result<Telemetry, OpenError> {
+    let opened = telemetry::open(&loaded.config.telemetry, &data::secrets(loaded), env!("CARGO_PKG_VERSION"));
+    opened.map_err(|faults| problems(loaded, faults))
 }
 
 #[expect(clippy::disallowed_methods, reason = "the binary mints the seal, here and once")]

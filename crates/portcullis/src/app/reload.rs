@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Sections that only a new start takes.
-const FIXED: &[&str] = &["server", "data_dir", "audit", "changes", "cache", "lab", "upkeep"];
+const FIXED: &[&str] = &["server", "data_dir", "audit", "changes", "cache", "lab", "telemetry", "upkeep"];
 
 /// How long rooms that are gone stay open for calls that still use them.
 const CLOSE_AFTER_MAX: Duration = Duration::from_secs(60 * 60);

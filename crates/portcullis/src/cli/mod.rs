@@ -140,8 +140,8 @@ pub(crate) fn main() -> ExitCode {
 async fn run(cli: Cli, out: &Out) -> Result<(), Failure> {
     let globals = &cli.globals;
     match cli.command {
-        Command::Demo(args) => demo::run(args, globals, out).await,
-        Command::Serve(args) => serve::run(args, globals, out).await,
+        Command::Demo(args) => Box::pin(demo::run(args, globals, out)).await,
+        Command::Serve(args) => Box::pin(serve::run(args, globals, out)).await,
         Command::Check(args) => check::run(&args, globals, out).await,
         Command::Tools => tools::run(globals, out).await,
         Command::Call(args) => call::run(args, globals, out).await,

@@ -53,6 +53,8 @@ pub(crate) struct Config {
     pub bootstrap: BootstrapConfig,
     /// The log.
     pub log: LogConfig,
+    /// Traces, told to an OpenTelemetry collector.
+    pub telemetry: telemetry::Config,
     /// How the server watches itself.
     pub upkeep: UpkeepConfig,
 }
@@ -217,6 +219,7 @@ impl Config {
         faults.extend(self.server.check());
         faults.extend(serve::check_operations(&self.operations));
         faults.extend(self.audit.check());
+        faults.extend(self.telemetry.check());
         faults.extend(self.changes.check());
         faults.extend(self.sql.iter().flat_map(sql::Config::check));
         faults.extend(self.rest.iter().flat_map(web::rest::Config::check));
