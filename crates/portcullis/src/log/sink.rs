@@ -15,6 +15,9 @@ const BUFFER_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How long a flush waits for a stream that does not take what it is given.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
 
+/// How long lines gather before they are written together.
+const LINGER: Duration = Duration::from_millis(5);
+
 /// Takes lines. Clones share one buffer and one thread.
 #[derive(Clone)]
 pub(crate) struct Sink(Arc<Shared>);
@@ -116,6 +119,8 @@ fn write_out(shared: &Shared, mut outputs: Outputs) {
         }
         shared.lock().writing = false;
         shared.emptied.notify_all();
+        // Under load a wake-up for each line would cost more than the line.
+        std::thread::sleep(LINGER);
     }
 }
 
