@@ -43,7 +43,7 @@ const FENCED: &[(&str, &[&str], &str)] = &[
     ("rmcp", &["upstream"], "the wire layer is our own; rmcp is for upstream's OAuth client and for tests"),
     ("reqwest", &["web"], "one guarded client: every address is checked when it connects"),
     ("clap", &["portcullis"], "only the binary has a command line"),
-    ("anyhow", &["portcullis", "xtask"], "rooms say what went wrong with a type"),
+    ("anyhow", &["portcullis", "bench", "xtask"], "rooms say what went wrong with a type"),
     ("jsonschema", &["gate", "portcullis"], "arguments are validated on the road, once"),
     ("cel", &["gate"], "rules are evaluated on the road, once"),
 ];

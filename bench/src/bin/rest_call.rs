@@ -1,0 +1,267 @@
+//! CPU per call over REST with every step on, beside a bare axum handler that parses and answers the same JSON; idle
+//! memory and start time beside it. Run by `cargo xtask bench`; `--write` keeps the table in bench/RESULTS.md.
+#![allow(clippy::print_stdout, reason = "the table is what it is for")]
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpStream},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+/// Connections that are kept open, each with one call at a time.
+const CONNECTIONS: usize = 8;
+
+/// Calls of a slice; slices of the servers take turns, so that a slow moment of the machine meets all of them.
+const SLICE: usize = 4_000;
+
+/// Slices per server.
+const SLICES: usize = 5;
+
+/// How often the start is timed; the median counts.
+const STARTS: usize = 11;
+
+/// Goals of the project: times the CPU of the bare handler, bytes, milliseconds.
+const GOALS: (f64, u64, u64) = (3.0, 40 << 20, 150);
+
+struct Server {
+    child: Child,
+    addr: SocketAddr,
+    key: String,
+}
+
+/// One way of calling: its name in the table, the server, the path.
+struct Case<'a> {
+    name: &'static str,
+    server: &'a Server,
+    path: &'static str,
+    ticks: u64,
+    wall: Duration,
+}
+
+fn main() -> Result<()> {
+    let write = std::env::args().any(|arg| arg == "--write");
+    let folder = std::env::current_exe()?.parent().context("a program lies in a folder")?.to_owned();
+    let home = tempfile::tempdir()?;
+    fs::write(home.path().join("portcullis.yaml"), include_str!("../../portcullis.yaml"))?;
+
+    let bare = bare(&folder.join("bare"))?;
+    let gate = gate(&folder.join("portcullis"), home.path())?;
+    let idle = memory(gate.child.id())?;
+    let mut cases = [
+        Case::new("bare axum handler", &bare, "/v1/mcp/sum"),
+        Case::new("portcullis, answer from its cache", &gate, "/v1/mcp/sum_cached"),
+        Case::new("portcullis, SELECT from SQLite", &gate, "/v1/mcp/sum"),
+    ];
+    for case in &mut cases {
+        case.slice(SLICE / 4)?;
+        (case.ticks, case.wall) = (0, Duration::ZERO);
+    }
+    for _ in 0..SLICES {
+        for case in &mut cases {
+            case.slice(SLICE)?;
+        }
+    }
+    let mut page = table(&cases)?;
+    let loaded = memory(gate.child.id())?;
+    drop(gate);
+    let start = start_time(&folder.join("portcullis"), home.path())?;
+    page.push_str(&format!(
+        "\n| | measured | goal |\n| --- | --- | --- |\n| idle memory (resident) | {:.1} MB | {} MB |\n\
+         | memory after the load | {:.1} MB | |\n| start to the first call | {} ms | {} ms |\n",
+        megabytes(idle),
+        GOALS.1 >> 20,
+        megabytes(loaded),
+        start.as_millis(),
+        GOALS.2,
+    ));
+    println!("{page}");
+    if write {
+        keep(&page)?;
+    }
+    Ok(())
+}
+
+impl<'a> Case<'a> {
+    fn new(name: &'static str, server: &'a Server, path: &'static str) -> Self {
+        Self { name, server, path, ticks: 0, wall: Duration::ZERO }
+    }
+
+    /// So many calls over all connections, and what they cost the server.
+    fn slice(&mut self, calls: usize) -> Result<()> {
+        let pid = self.server.child.id();
+        let (before, started) = (cpu_ticks(pid)?, Instant::now());
+        std::thread::scope(|scope| {
+            let clients: Vec<_> = (0..CONNECTIONS)
+                .map(|_| scope.spawn(|| client(self.server, self.path, calls / CONNECTIONS)))
+                .collect();
+            clients.into_iter().try_for_each(|client| client.join().expect("a client does not panic"))
+        })?;
+        self.wall += started.elapsed();
+        self.ticks += cpu_ticks(pid)? - before;
+        Ok(())
+    }
+
+    /// CPU of one call, in microseconds.
+    fn cost(&self, ticks_per_second: f64) -> f64 {
+        self.ticks as f64 / ticks_per_second * 1e6 / (SLICES * SLICE) as f64
+    }
+}
+
+/// One connection, one call after the other. Every answer must be the sum.
+fn client(server: &Server, path: &str, calls: usize) -> Result<()> {
+    let body = r#"{"a":20,"b":22}"#;
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{body}",
+        server.key,
+        body.len()
+    );
+    let mut stream = TcpStream::connect(server.addr)?;
+    stream.set_nodelay(true)?;
+    let mut buffer = vec![0; 16 * 1024];
+    for _ in 0..calls {
+        stream.write_all(request.as_bytes())?;
+        let mut length = 0;
+        while !whole(&buffer[..length]) {
+            let got = stream.read(&mut buffer[length..])?;
+            ensure!(got > 0, "{path}: closed: {}", String::from_utf8_lossy(&buffer[..length]));
+            length += got;
+        }
+        let answer = String::from_utf8_lossy(&buffer[..length]);
+        ensure!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"sum\":42"), "{path}: {answer}");
+    }
+    Ok(())
+}
+
+/// Whether a head and the body it announces are there.
+fn whole(bytes: &[u8]) -> bool {
+    let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return false };
+    let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
+    let length = head.split("content-length:").nth(1).and_then(|rest| rest.split("\r\n").next());
+    length
+        .and_then(|text| text.trim().parse::<usize>().ok())
+        .is_some_and(|length| bytes.len() >= end + 4 + length)
+}
+
+fn bare(program: &Path) -> Result<Server> {
+    let mut child =
+        Command::new(program).stdout(Stdio::piped()).spawn().context("cannot start bench/bare")?;
+    let line = first_line(&mut child)?;
+    Ok(Server { child, addr: line.trim().parse()?, key: "none".to_owned() })
+}
+
+/// The server on a folder with its configuration; its log goes to a file, as it would. The key is shown once, so it is
+/// kept there for the next start.
+fn gate(program: &Path, home: &Path) -> Result<Server> {
+    let log = fs::OpenOptions::new().create(true).append(true).open(home.join("server.log"))?;
+    let mut command = Command::new(program);
+    command.args(["demo", "--json", "--listen", "127.0.0.1:0", "--data"]).arg(home);
+    command.env("XDG_STATE_HOME", home).env_remove("PORTCULLIS_DATA");
+    let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().context("cannot start portcullis")?;
+    let line = first_line(&mut child)?;
+    let ready: Value = serde_json::from_str(&line).with_context(|| {
+        format!(
+            "portcullis did not start: {}",
+            fs::read_to_string(home.join("server.log")).unwrap_or_default()
+        )
+    })?;
+    let addr = ready["url"].as_str().unwrap_or_default().trim_start_matches("http://").parse()?;
+    Ok(Server { child, addr, key: ready["key"].as_str().unwrap_or_default().to_owned() })
+}
+
+fn start_time(program: &Path, home: &Path) -> Result<Duration> {
+    let mut times = Vec::new();
+    for _ in 0..STARTS {
+        let started = Instant::now();
+        let server = gate(program, home)?;
+        TcpStream::connect(server.addr)?;
+        times.push(started.elapsed());
+    }
+    times.sort();
+    Ok(times[STARTS / 2])
+}
+
+fn first_line(child: &mut Child) -> Result<String> {
+    let mut line = String::new();
+    let stdout = child.stdout.take().context("its output is ours")?;
+    BufReader::new(stdout).read_line(&mut line)?;
+    Ok(line)
+}
+
+/// User and system time of a process, all threads, in clock ticks: fields 14 and 15 of proc(5)'s stat.
+fn cpu_ticks(pid: u32) -> Result<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let after_name = stat.rsplit_once(") ").context("no name in stat")?.1;
+    let field = |n: usize| after_name.split(' ').nth(n - 3).and_then(|text| text.parse::<u64>().ok());
+    field(14).zip(field(15)).map(|(user, system)| user + system).context("stat has too few fields")
+}
+
+/// Resident memory of a process, in bytes.
+fn memory(pid: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse()?;
+    Ok(kilobytes * 1024)
+}
+
+fn table(cases: &[Case<'_>]) -> Result<String> {
+    let ticks = output("getconf", &["CLK_TCK"])?.trim().parse::<f64>()?;
+    let base = cases[0].cost(ticks);
+    if base <= 0.0 {
+        bail!("too few calls to measure");
+    }
+    let mut page =
+        "| | CPU per call | times the bare handler | calls per second |\n| --- | --- | --- | --- |\n"
+            .to_owned();
+    for case in cases {
+        let cost = case.cost(ticks);
+        let rate = (SLICES * SLICE) as f64 / case.wall.as_secs_f64();
+        page.push_str(&format!("| {} | {cost:.1} us | {:.2} | {rate:.0} |\n", case.name, cost / base));
+    }
+    page.push_str(&format!("\nGoal: {:.0} times the bare handler.\n", GOALS.0));
+    Ok(page)
+}
+
+fn keep(page: &str) -> Result<()> {
+    let commit = output("git", &["rev-parse", "--short", "HEAD"])?;
+    let cpu = fs::read_to_string("/proc/cpuinfo")?;
+    let cpu = cpu
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"))
+        .unwrap_or_default()
+        .trim_matches([' ', '\t', ':']);
+    let cores = std::thread::available_parallelism()?;
+    let text = format!(
+        "# What a call costs\n\n`cargo xtask bench --write` at commit {}, {cores} cores of {cpu}; server and client share \
+         them. {} calls of each kind in {SLICES} slices that take turns, {CONNECTIONS} connections kept open, one call \
+         at a time on each. CPU is the server process's user and system time.\n\n{page}",
+        commit.trim(),
+        SLICES * SLICE
+    );
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("RESULTS.md");
+    fs::write(file, text).context("cannot write bench/RESULTS.md")
+}
+
+fn output(program: &str, args: &[&str]) -> Result<String> {
+    let done =
+        Command::new(program).args(args).output().with_context(|| format!("cannot start {program}"))?;
+    String::from_utf8(done.stdout).with_context(|| format!("{program} printed no text"))
+}
+
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Already gone is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
