@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     task::JoinSet,
 };
 use tool::{Stop, StopSource};
@@ -86,8 +86,11 @@ async fn serve(app: &App, log: &Log, announce: impl FnOnce(&Ready<'_>)) -> Resul
     folder.note_server(&url, loaded.file.as_deref());
     data::remember(&folder.dir);
     let (source, stop) = StopSource::new();
+    // Before anyone is told that it is ready: until then a signal would end the process.
+    let outside = Outside::listen(core)
+        .map_err(|error| Failure::new(Exit::Failed, format!("cannot listen to signals: {error}")))?;
     let mut events = JoinSet::new();
-    events.spawn(outside(Arc::clone(core), source, stop.clone()));
+    events.spawn(outside.run(Arc::clone(core), source, stop.clone()));
     tracing::info!(url, data_dir = %folder.dir.display(), "the server takes calls");
     announce(&Ready { url, dir: &folder.dir, shown: &app.shown });
     server.run(stop).await;
@@ -95,44 +98,54 @@ async fn serve(app: &App, log: &Log, announce: impl FnOnce(&Ready<'_>)) -> Resul
     Ok(())
 }
 
-/// Listens to what comes from outside: signals, and changes of the configuration's file.
-async fn outside(core: Arc<Core>, source: StopSource, stop: Stop) {
-    let watching = core.loaded().config.upkeep.watch_config;
-    let file = core.loaded().file.clone().filter(|_| watching);
-    let mut changes = match file.as_deref().map(watch::changes) {
-        Some(Ok(changes)) => changes,
-        Some(Err(error)) => {
-            tracing::warn!(error = %error, "the configuration file cannot be watched; send SIGHUP after a change");
-            watch::Changes::none()
-        }
-        None => watch::Changes::none(),
-    };
-    let signals =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
-    let (Ok(mut term), Ok(mut int), Ok(mut hup)) = signals else {
-        tracing::error!("signals cannot be listened to");
-        return;
-    };
-    loop {
-        let name = tokio::select! {
-            () = stop.asked() => return,
-            _ = term.recv() => "SIGTERM",
-            _ = int.recv() => "SIGINT",
-            _ = hup.recv() => {
-                reload(&core, "SIGHUP").await;
-                continue;
+/// What comes from outside: signals, and changes of the configuration's file.
+struct Outside {
+    changes: watch::Changes,
+    term: Signal,
+    int: Signal,
+    hup: Signal,
+}
+
+impl Outside {
+    /// Begins to listen. What comes from now on is not missed.
+    fn listen(core: &Core) -> std::io::Result<Self> {
+        let watching = core.loaded().config.upkeep.watch_config;
+        let file = core.loaded().file.clone().filter(|_| watching);
+        let changes = match file.as_deref().map(watch::changes) {
+            Some(Ok(changes)) => changes,
+            Some(Err(error)) => {
+                tracing::warn!(error = %error, "the configuration file cannot be watched; send SIGHUP after a change");
+                watch::Changes::none()
             }
-            () = changes.next() => {
-                reload(&core, "file").await;
-                continue;
-            }
+            None => watch::Changes::none(),
         };
-        tracing::info!(
-            signal = name,
-            "the server stops: it takes no more calls, and lets those that run end"
-        );
-        source.ask();
-        return;
+        let (term, int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        Ok(Self { changes, term, int, hup: signal(SignalKind::hangup())? })
+    }
+
+    /// Reloads when it should, and ends with the one who asks the server to stop.
+    async fn run(mut self, core: Arc<Core>, source: StopSource, stop: Stop) {
+        loop {
+            let name = tokio::select! {
+                () = stop.asked() => return,
+                _ = self.term.recv() => "SIGTERM",
+                _ = self.int.recv() => "SIGINT",
+                _ = self.hup.recv() => {
+                    reload(&core, "SIGHUP").await;
+                    continue;
+                }
+                () = self.changes.next() => {
+                    reload(&core, "file").await;
+                    continue;
+                }
+            };
+            tracing::info!(
+                signal = name,
+                "the server stops: it takes no more calls, and lets those that run end"
+            );
+            source.ask();
+            return;
+        }
     }
 }
 

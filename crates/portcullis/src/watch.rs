@@ -29,8 +29,11 @@ struct Watched {
 pub(crate) fn changes(file: &Path) -> notify::Result<Changes> {
     let (sender, events) = mpsc::channel(1);
     // A full channel already says what this event would say.
-    let mut watcher = notify::recommended_watcher(move |_| {
-        let _ = sender.try_send(());
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        // Who only reads changes nothing; the databases beside the file are read all the time.
+        if !event.is_ok_and(|event| event.kind.is_access()) {
+            let _ = sender.try_send(());
+        }
     })?;
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     watcher.watch(folder, RecursiveMode::NonRecursive)?;
@@ -51,14 +54,27 @@ impl Changes {
             if watched.events.recv().await.is_none() {
                 return std::future::pending().await;
             }
-            while let Ok(Some(())) = tokio::time::timeout(QUIET, watched.events.recv()).await {}
-            let content = digest(&watched.file);
+            let content = settled(&watched.file).await;
             // A file that is away for a moment is being replaced.
             if content.is_some() && content != watched.content {
                 watched.content = content;
                 return;
             }
         }
+    }
+}
+
+/// The content once it has stayed the same for a moment. It goes by the file alone: in a folder where other files
+/// change all the time no moment is quiet.
+async fn settled(file: &Path) -> Option<[u8; 32]> {
+    let mut content = digest(file);
+    loop {
+        tokio::time::sleep(QUIET).await;
+        let later = digest(file);
+        if later == content {
+            return content;
+        }
+        content = later;
     }
 }
 
@@ -70,6 +86,26 @@ fn digest(file: &Path) -> Option<[u8; 32]> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_busy_folder_does_not_hold_a_change_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.yaml");
+        fs::write(&file, "a").unwrap();
+        let mut changes = changes(&file).unwrap();
+        let busy = folder.path().join("state.db");
+        let writing = async {
+            for n in 0.. {
+                fs::write(&busy, format!("{n}")).unwrap();
+                tokio::time::sleep(QUIET / 10).await;
+            }
+        };
+        fs::write(&file, "b").unwrap();
+        tokio::select! {
+            found = soon(&mut changes) => assert!(found, "the change was not seen"),
+            () = writing => {}
+        }
+    }
 
     async fn soon(changes: &mut Changes) -> bool {
         tokio::time::timeout(Duration::from_secs(5), changes.next()).await.is_ok()

@@ -24,6 +24,8 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_portcullis");
 pub(crate) struct App {
     pub addr: SocketAddr,
     pub url: String,
+    /// Where the sample API listens.
+    pub lab: String,
     /// The key that may do everything, at 1,000 calls a minute.
     pub key: String,
     /// The key that reads, at 100.
@@ -56,13 +58,14 @@ impl App {
         let home = tempfile::Builder::new().prefix("portcullis-it-").tempdir().unwrap();
         let data = home.path().join("data");
         fs::create_dir(&data).unwrap();
-        let config = edit(QUICKSTART).replace(":8098", &format!(":{}", free_port()));
+        let lab = format!("127.0.0.1:{}", free_port());
+        let config = edit(QUICKSTART).replace("${PORTCULLIS_LAB_LISTEN:-127.0.0.1:8098}", &lab);
         fs::write(data.join("portcullis.yaml"), config).unwrap();
         let (server, ready) = launch(home.path());
         let word = |name: &str| ready[name].as_str().unwrap_or_default().to_owned();
         let url = word("url");
         let addr = url.trim_start_matches("http://").parse().unwrap();
-        Self { addr, url, key: word("key"), viewer: word("viewer_key"), server, home }
+        Self { addr, url, lab, key: word("key"), viewer: word("viewer_key"), server, home }
     }
 
     /// Ends it as the kernel does when memory runs out: at once, without a chance to tidy up.

@@ -37,7 +37,17 @@ fn calls_through_the_socket_and_says_how_it_ended() {
         assert_eq!(said.code, code, "{args:?}: {said:?}");
         assert!(code == 0 || said.out.is_empty(), "only data goes to standard output: {said:?}");
     }
-    expect![""].assert_eq(&page);
+    expect![[r#"
+        call fs_read_text path=none.txt: 1 portcullis: there is no "none.txt"; fs_list shows what there is (at /path)
+        call fs_read_text path=../x: 4 portcullis: "../x" leads out of the folder; give a path beneath it, without '..' (at /path)
+        call no_such_tool: 1 portcullis: Tool not found: no_such_tool
+        call get_top_customers limit=many: 1 portcullis: "/limit" must be an integer, not "many" (at /limit)
+        call get_top_customers nonsense: 2 portcullis: "nonsense" is not an argument; write name=value or name:=json
+        call: 2 error: the following required arguments were not provided:
+        no-such-command: 2 error: unrecognized subcommand 'no-such-command'
+        health: 0 
+        tools: 0 
+    "#]].assert_eq(&page);
 }
 
 #[test]
@@ -97,7 +107,13 @@ fn where_there_is_nothing_it_says_so() {
             line.lines().next().unwrap_or_default()
         ));
     }
-    expect![""].assert_eq(&page);
+    expect![[r#"
+        tools: 3 portcullis: no data folder is known; name one with --data, or start a server with `portcullis demo`
+        health: 3 portcullis: the server at 127.0.0.1:8000 cannot be reached: Connection refused (os error 111)
+        check none.yaml: 1 error: the file cannot be read: there is no such file
+        serve none.yaml: 1 error: the file cannot be read: there is no such file
+        audit verify: 3 portcullis: no data folder is known; name one with --data, or start a server with `portcullis demo`
+    "#]].assert_eq(&page);
 }
 
 #[test]
@@ -105,12 +121,28 @@ fn check_names_every_fault_with_its_place() {
     let home = tempfile::tempdir().unwrap();
     let faulty = crate::app::QUICKSTART
         .replace("  listen: 127.0.0.1:8000", "  listne: 127.0.0.1:8000")
-        .replace("kind: agent, owner: you, roles: [viewer]", "kind: agnet, owner: you, roles: [viewer]")
-        .replace("LIMIT :limit OFFSET :offset", "LIMIT :limit OFFSET :skip");
+        .replace("kind: agent, owner: you, roles: [viewer]", "kind: agnet, owner: you, roles: [viewer]");
     std::fs::write(home.path().join("portcullis.yaml"), faulty).unwrap();
     let said = alone(home.path(), &["check"]);
     assert_eq!(said.code, 1, "{said:?}");
-    expect![""].assert_eq(&said.err.replace(home.path().to_str().unwrap(), "HOME"));
+    expect![[r#"
+        error: unknown key "listne"
+          --> portcullis.yaml:10:3 (/server/listne)
+            |
+         10 |   listne: 127.0.0.1:8000
+            |   ^^^^^^
+          help: did you mean "listen"?
+
+        error: expected human, agent or machine, found "agnet"
+          --> portcullis.yaml:16:19 (/principals/viewer/kind)
+            |
+         16 |   viewer: { kind: agnet, owner: you, roles: [viewer] }
+            |                   ^^^^^
+          help: did you mean "agent"?
+
+        portcullis.yaml: 2 problems
+    "#]]
+    .assert_eq(&said.err.replace(home.path().to_str().unwrap(), "HOME"));
     std::fs::write(home.path().join("portcullis.yaml"), crate::app::QUICKSTART).unwrap();
     let good = alone(home.path(), &["check"]);
     assert_eq!(good.code, 0, "{good:?}");

@@ -6,31 +6,92 @@ use serde_json::{Value, json};
 use crate::app::App;
 
 fn check(app: &App, tool: &str, arguments: &Value, expect: &Expect) {
-    expect.assert_eq(&app.call(tool, arguments).line());
+    let answer = app.call(tool, arguments);
+    let id = answer.header("x-request-id").unwrap();
+    expect.assert_eq(&answer.line().replace(id, "ID"));
 }
 
 #[test]
 fn the_tools_of_the_first_five_minutes() {
     let app = App::start();
-    check(&app, "get_customer", &json!({ "customer_id": 42 }), &expect![""]);
-    check(&app, "get_customer", &json!({ "customer_id": "42" }), &expect![""]);
-    check(&app, "get_customer", &json!({ "customer_id": 244 }), &expect![""]);
-    check(&app, "get_customer_v1", &json!({ "customer_id": 1 }), &expect![""]);
-    check(&app, "get_top_customers", &json!({ "limit": 2, "offset": 1 }), &expect![""]);
-    check(&app, "get_top_customers", &json!({ "limit": 1001 }), &expect![""]);
-    check(&app, "sql_query", &json!({ "sql": "SELECT :a + 1 AS b", "params": { "a": 1 } }), &expect![""]);
-    check(&app, "sql_query", &json!({ "sql": "SELECT count(*) AS n FROM customers" }), &expect![""]);
-    check(&app, "fs_read_text", &json!({ "path": "hello.txt" }), &expect![""]);
-    check(&app, "fs_search", &json!({ "query": "Acme" }), &expect![""]);
+    check(
+        &app,
+        "get_customer",
+        &json!({ "customer_id": 42 }),
+        &expect![[r#"200 {"id":42,"name":"Acme Corp","email":"contact@acme.com"}"#]],
+    );
+    check(
+        &app,
+        "get_customer",
+        &json!({ "customer_id": "42" }),
+        &expect![[r#"200 {"id":42,"name":"Acme Corp","email":"contact@acme.com"}"#]],
+    );
+    check(
+        &app,
+        "get_customer",
+        &json!({ "customer_id": 244 }),
+        &expect![[
+            r#"404 {"error":"Customer not found","status":"not_found","detail":"Customer not found","code":"not_found","request_id":"ID"}"#
+        ]],
+    );
+    check(
+        &app,
+        "get_customer_v1",
+        &json!({ "customer_id": 1 }),
+        &expect![[
+            r#"200 {"id":1,"name":"Amber Foods","email":"contact@amber-foods.example","city":"Oslo","created_at":"2024-02-02T09:01:00Z"}"#
+        ]],
+    );
+    check(
+        &app,
+        "get_top_customers",
+        &json!({ "limit": 2, "offset": 1 }),
+        &expect![[
+            r#"200 {"customers":[{"name":"Beta Inc","total":120000},{"name":"Zephyr Gardens","total":77427}],"limit":2,"offset":1,"total_count":243}"#
+        ]],
+    );
+    check(
+        &app,
+        "get_top_customers",
+        &json!({ "limit": 1001 }),
+        &expect![[
+            r#"400 {"error":"\"/limit\" must be at most 1000, not 1001","status":"invalid","detail":"\"/limit\" must be at most 1000, not 1001","code":"bad_arguments","request_id":"ID","pointer":"/limit","errors":[{"pointer":"/limit","detail":"\"/limit\" must be at most 1000, not 1001"}]}"#
+        ]],
+    );
+    check(
+        &app,
+        "sql_query",
+        &json!({ "sql": "SELECT :a + 1 AS b", "params": { "a": 1 } }),
+        &expect![[r#"200 {"rows":[{"b":2}],"columns":["b"],"row_count":1,"truncated":false}"#]],
+    );
+    check(
+        &app,
+        "sql_query",
+        &json!({ "sql": "SELECT count(*) AS n FROM customers" }),
+        &expect![[r#"200 {"rows":[{"n":243}],"columns":["n"],"row_count":1,"truncated":false}"#]],
+    );
+    check(
+        &app,
+        "fs_read_text",
+        &json!({ "path": "hello.txt" }),
+        &expect![[
+            r#"200 {"text":"hello, mcp\n","path":"hello.txt","offset":0,"bytes":11,"total_bytes":11,"truncated":false}"#
+        ]],
+    );
+    check(
+        &app,
+        "fs_search",
+        &json!({ "query": "Acme" }),
+        &expect![[
+            r#"200 {"matches":[{"path":"notes/shop.md","line":3,"text":"243 customers, eight cities. The largest customer is Acme Corp."},{"path":"notes/todo.md","line":3,"text":"- call Acme Corp about the open order"}],"files_searched":5,"files_skipped":0,"truncated":false}"#
+        ]],
+    );
 }
 
 #[test]
 fn the_sample_api_can_be_fetched_and_nothing_else() {
     let app = App::start();
-    let config = std::fs::read_to_string(app.config()).unwrap();
-    let at = config.find("listen: \"127.0.0.1:").unwrap() + "listen: \"".len();
-    let shop = &config[at..at + config[at..].find('"').unwrap()];
-    let fetched = app.call("http_fetch", &json!({ "url": format!("http://{shop}/customers/42") }));
+    let fetched = app.call("http_fetch", &json!({ "url": format!("http://{}/customers/42", app.lab) }));
     assert_eq!(fetched.status, 200, "{}", fetched.line());
     let own = app.call("http_fetch", &json!({ "url": format!("{}/health", app.url) }));
     assert_eq!((own.status, own.json()["code"].as_str()), (403, Some("denied")), "{}", own.line());
@@ -90,7 +151,18 @@ fn every_door_has_its_shape() {
         let json = answer.json();
         page.push_str(&format!("{path} {}: {} error={}\n", answer.status, members(&json), json["error"]));
     }
-    expect![""].assert_eq(&page);
+    expect![[r#"
+        / 200: service version docs documentation redoc openapi health mcp_tools mcp
+        /mcp/info 200: name version protocol_version protocol_versions capabilities
+        /health 200: status timestamp version uptime_seconds database upstream_api memory_usage_percent servers
+        /health/detailed 200: status timestamp version uptime_seconds checks metrics
+        /health/ready 200: status
+        /health/live 200: status
+        /stats 200: uptime_seconds total_operations operations_per_minute timestamp
+        /mcp/call-tool 200: tool result error execution_time_ms request_id error=null
+        /mcp/call-tool 200: tool result error execution_time_ms request_id status code error="there is no \"none.txt\"; fs_list shows what there is"
+        /invoke 200: request_id tool duration_ms result error error=null
+    "#]].assert_eq(&page);
 }
 
 #[test]

@@ -84,7 +84,14 @@ fn slow_clients_are_let_go_and_hold_nobody_up() {
         assert_eq!(honest.status, 200, "{}", honest.line());
         slow.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
-    expect_test::expect![""].assert_eq(&answers.join("\n"));
+    expect_test::expect![[r#"
+        nothing: 
+        half a request line: 
+        a head without end: 
+        no body: HTTP/1.1 408 Request Timeout
+        a body drop by drop: HTTP/1.1 408 Request Timeout
+        nothing after an answer: HTTP/1.1 200 OK"#]]
+    .assert_eq(&answers.join("\n"));
 }
 
 #[test]
