@@ -1,12 +1,17 @@
 //! Calls made by calls: the same caller, the same road.
 
-use std::sync::{Arc, Weak};
+use std::sync::{
+    Arc, Weak,
+    atomic::{AtomicBool, Ordering},
+};
 
 use async_trait::async_trait;
 use serde_json::Value;
-use tool::{Call, Caller, Calls, Code, Deaf, Face, Fault, Kind, Outcome, Reply, json::raw};
+use tool::{
+    Blame, Call, Caller, Calls, Code, Deaf, Face, Fault, Kind, Outcome, Reply, Stop, StopSource, json::raw,
+};
 
-use crate::{Gate, road::Journey, run::Granted};
+use crate::{Answer, Gate, Leash, road::Journey, run::Granted};
 
 /// How deep calls may call calls.
 const DEPTH_MAX: u8 = 8;
@@ -17,11 +22,19 @@ pub(crate) struct GateCalls {
     caller: Arc<Caller>,
     parent: Arc<Call>,
     depth: u8,
+    /// The door that the whole piece of work came in by.
+    door: Face,
+    /// Asked when the parent is asked to stop: then what it called is, too.
+    stop: Stop,
+    let_down: AtomicBool,
 }
 
 impl GateCalls {
-    pub(crate) fn new(gate: &Arc<Gate>, granted: &Granted) -> Self {
+    pub(crate) fn new(gate: &Arc<Gate>, granted: &Granted, stop: Stop) -> Self {
         Self {
+            door: granted.door,
+            stop,
+            let_down: AtomicBool::new(false),
             gate: Arc::downgrade(gate),
             caller: Arc::clone(&granted.caller),
             parent: Arc::clone(&granted.call),
@@ -29,7 +42,20 @@ impl GateCalls {
         }
     }
 
+    /// True once a source of another call failed: the parent's own source did not.
+    pub(crate) fn was_let_down(&self) -> bool {
+        self.let_down.load(Ordering::Relaxed)
+    }
+
     async fn make(&self, kind: Kind) -> Result<Outcome, Fault> {
+        let made = self.walk(kind).await;
+        if made.as_ref().is_err_and(|fault| fault.blame() == Blame::Source) {
+            self.let_down.store(true, Ordering::Relaxed);
+        }
+        made
+    }
+
+    async fn walk(&self, kind: Kind) -> Result<Outcome, Fault> {
         if self.depth > DEPTH_MAX {
             let text = format!("calls may call calls {DEPTH_MAX} deep, and this one would be deeper");
             return Err(Fault::new(Code::Conflict, text));
@@ -39,12 +65,30 @@ impl GateCalls {
         call.correlation_id = self.parent.correlation_id.clone();
         call.traceparent.clone_from(&self.parent.traceparent);
         call.label.clone_from(&self.parent.label);
-        let journey = Journey::inside(gate, call, Arc::new(Deaf), self.depth);
-        match journey.go_as(Arc::clone(&self.caller)).await.result? {
+        match self.accompany(&gate, call).await?.result? {
             Reply::Done(outcome) => Ok(outcome),
             Reply::NeedsInput(question) => Err(Fault::new(Code::Conflict, question.text)),
             Reply::Task(id) => Ok(Outcome::new(serde_json::json!({ "task": id }))),
         }
+    }
+
+    /// Lets a call walk in a task of its own, so that it ends and is written down even where its parent is
+    /// aborted, and asks it to stop when its parent is asked or gone.
+    async fn accompany(&self, gate: &Arc<Gate>, call: Call) -> Result<Answer, Fault> {
+        let (source, gone) = StopSource::new();
+        let leash = Leash(source);
+        let journey = Journey::inside(Arc::clone(gate), call, Arc::new(Deaf), gone, self.depth, self.door);
+        let caller = Arc::clone(&self.caller);
+        let walk = gate.tasks.spawn(async move { journey.go_as(caller).await });
+        tokio::pin!(walk);
+        let answer = tokio::select! {
+            answer = &mut walk => answer,
+            () = self.stop.asked() => {
+                leash.0.ask();
+                walk.await
+            }
+        };
+        answer.map_err(Fault::internal)
     }
 }
 

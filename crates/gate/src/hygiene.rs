@@ -32,11 +32,14 @@ fn clean_value(value: &mut Value, profile: Hygiene, names: &[String], removed: &
         Value::Array(items) => items.iter_mut().for_each(|item| clean_value(item, profile, names, removed)),
         Value::Object(members) => {
             if members.keys().any(|name| matches!(visible(name), Cow::Owned(_))) {
-                let renamed = std::mem::take(members).into_iter();
-                *members = renamed.map(|(name, member)| (visible(&name).into_owned(), member)).collect();
+                for (name, member) in std::mem::take(members) {
+                    let clean = visible(&name).into_owned();
+                    removed.characters += name.chars().count() - clean.chars().count();
+                    members.insert(clean, member);
+                }
             }
             for (name, member) in members.iter_mut() {
-                if names.iter().any(|secret| secret.eq_ignore_ascii_case(name)) && !member.is_null() {
+                if names.iter().any(|secret| is_same_name(secret, name)) && !member.is_null() {
                     *member = Value::from(audit::MASK);
                     removed.secrets += 1;
                 } else {
@@ -46,6 +49,14 @@ fn clean_value(value: &mut Value, profile: Hygiene, names: &[String], removed: &
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
+}
+
+/// True where two names differ only in case and in what stands between words: `api_key`, `API-Key`, `apiKey`.
+fn is_same_name(one: &str, other: &str) -> bool {
+    let plain = |name: &str| {
+        name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect::<String>()
+    };
+    plain(one) == plain(other)
 }
 
 fn clean_string(text: &mut String, profile: Hygiene, removed: &mut Removed) {
@@ -180,10 +191,14 @@ mod tests {
 
     #[test]
     fn named_members_are_masked_and_counted() {
-        let mut value = json!({ "Pin": 1234, "n": { "pin": null, "b\u{200b}": "x\u{200b}" } });
-        let removed = clean(&mut value, Hygiene::Standard, &["pin".to_owned()]);
-        assert_eq!(value, json!({ "Pin": "[redacted]", "n": { "pin": null, "b": "x" } }));
-        assert_eq!(removed, Removed { characters: 1, secrets: 1 });
+        let mut value =
+            json!({ "Pin": 1234, "n": { "pin": null, "b\u{200b}": "x\u{200b}" }, "cardNumber": "4" });
+        let names = ["pin", "card_number"].map(str::to_owned);
+        let removed = clean(&mut value, Hygiene::Standard, &names);
+        let masked =
+            json!({ "Pin": "[redacted]", "n": { "pin": null, "b": "x" }, "cardNumber": "[redacted]" });
+        assert_eq!(value, masked);
+        assert_eq!(removed, Removed { characters: 2, secrets: 2 });
     }
 
     proptest! {

@@ -22,8 +22,17 @@ const REMEMBERED_MAX: usize = 10_000;
 pub struct KeyRing {
     keys: Arc<dyn Keys>,
     usage: Arc<dyn Usage>,
-    remembered: RwLock<HashMap<String, (Instant, Option<Arc<Key>>)>>,
+    remembered: RwLock<Remembered>,
     pending: Mutex<Pending>,
+    /// Held while what was used is written down, so that whoever reads it afterwards finds all of it.
+    flushing: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct Remembered {
+    by_hash: HashMap<String, (Instant, Option<Arc<Key>>)>,
+    /// Counts changes: what was read before one is not remembered after it.
+    changes: u64,
 }
 
 /// What was used and is not yet written down.
@@ -37,23 +46,35 @@ impl KeyRing {
     /// A ring over these keys.
     #[must_use]
     pub fn new(keys: Arc<dyn Keys>, usage: Arc<dyn Usage>) -> Arc<Self> {
-        Arc::new(Self { keys, usage, remembered: RwLock::default(), pending: Mutex::default() })
+        Arc::new(Self {
+            keys,
+            usage,
+            remembered: RwLock::default(),
+            pending: Mutex::default(),
+            flushing: tokio::sync::Mutex::default(),
+        })
     }
 
     /// The key of the secret with this hash.
     pub(crate) async fn find(&self, hash: &str) -> Result<Option<Arc<Key>>, StateError> {
         let now = Instant::now();
-        if let Some((at, key)) = self.remembered.read().unwrap_or_else(PoisonError::into_inner).get(hash)
-            && now - *at < BELIEVED_FOR
-        {
-            return Ok(key.clone());
-        }
+        let changes = {
+            let remembered = self.remembered.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some((at, key)) = remembered.by_hash.get(hash)
+                && now - *at < BELIEVED_FOR
+            {
+                return Ok(key.clone());
+            }
+            remembered.changes
+        };
         let key = self.keys.by_hash(hash).await?.map(Arc::new);
         let mut remembered = self.remembered.write().unwrap_or_else(PoisonError::into_inner);
-        if remembered.len() >= REMEMBERED_MAX {
-            remembered.clear();
+        if remembered.changes == changes {
+            if remembered.by_hash.len() >= REMEMBERED_MAX {
+                remembered.by_hash.clear();
+            }
+            remembered.by_hash.insert(hash.to_owned(), (now, key.clone()));
         }
-        remembered.insert(hash.to_owned(), (now, key.clone()));
         Ok(key)
     }
 
@@ -74,8 +95,9 @@ impl KeyRing {
     ///
     /// Error: where it cannot be written; then nothing is lost, the next call writes it.
     pub async fn flush(&self) -> Result<(), StateError> {
+        let _alone = self.flushing.lock().await;
         let taken = std::mem::take(&mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner));
-        if taken.calls.is_empty() {
+        if taken.calls.is_empty() && taken.touched.is_empty() {
             return Ok(());
         }
         let counts: Vec<_> = taken
@@ -88,7 +110,11 @@ impl KeyRing {
             self.put_back(taken);
             return Err(error);
         }
-        self.keys.touch(&touched).await
+        let touching = self.keys.touch(&touched).await;
+        if touching.is_err() {
+            self.put_back(Pending { touched: taken.touched, ..Pending::default() });
+        }
+        touching
     }
 
     fn put_back(&self, taken: Pending) {
@@ -102,7 +128,9 @@ impl KeyRing {
     }
 
     fn forget(&self) {
-        self.remembered.write().unwrap_or_else(PoisonError::into_inner).clear();
+        let mut remembered = self.remembered.write().unwrap_or_else(PoisonError::into_inner);
+        remembered.by_hash.clear();
+        remembered.changes += 1;
     }
 }
 

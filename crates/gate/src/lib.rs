@@ -25,6 +25,7 @@ mod validate;
 mod window;
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -32,6 +33,7 @@ use std::{
 use arc_swap::ArcSwap;
 use audit::{Audit, Durability};
 use change::Desk;
+use futures_util::FutureExt as _;
 use serde_json::{Map, Value, json};
 use state::{Artefacts, Cache, Ledger};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -286,8 +288,12 @@ impl Gate {
     pub async fn refresh_health(&self) {
         let snapshot = self.snapshot();
         let probing = snapshot.catalogue.providers().iter().map(|provider| async {
-            let probes = tokio::time::timeout(PROBE_TIME_MAX, provider.probe()).await;
-            probes.unwrap_or_else(|_| vec![late_probe(provider.name())])
+            let probing = AssertUnwindSafe(provider.probe()).catch_unwind();
+            match tokio::time::timeout(PROBE_TIME_MAX, probing).await {
+                Ok(Ok(probes)) => probes,
+                Ok(Err(_)) => vec![failed_probe(provider.name(), "asking it how it is panicked")],
+                Err(_) => vec![failed_probe(provider.name(), "it did not say how it is in time")],
+            }
         });
         let probes = futures_util::future::join_all(probing).await;
         self.health.store(Arc::new(probes.into_iter().flatten().collect()));
@@ -306,6 +312,13 @@ impl Gate {
     pub async fn drain(&self, grace: Duration) -> usize {
         self.draining.cancel();
         self.tasks.close();
+        let left = self.wait_for_calls(grace).await;
+        let held = self.noise.lock().unwrap_or_else(PoisonError::into_inner).finish();
+        self.write_summary(held).await;
+        left
+    }
+
+    async fn wait_for_calls(&self, grace: Duration) -> usize {
         if tokio::time::timeout(grace, self.tasks.wait()).await.is_ok() {
             return 0;
         }
@@ -397,9 +410,9 @@ impl Drop for Leash {
     }
 }
 
-fn late_probe(provider: &str) -> Probe {
+fn failed_probe(provider: &str, why: &str) -> Probe {
     let mut details = Map::new();
-    details.insert("error".to_owned(), json!("it did not say how it is in time"));
+    details.insert("error".to_owned(), json!(why));
     Probe {
         source: provider.into(),
         kind: "provider",

@@ -19,7 +19,7 @@ use crate::{
     window::{Standing, Window},
 };
 
-/// How many idle windows may pile up before they are swept.
+/// How many idle windows or places may pile up before they are swept.
 const SWEEP_EVERY: usize = 1024;
 
 /// All rates and places. Lives as long as the process: a reload changes the limits, not what was used.
@@ -74,14 +74,14 @@ pub(crate) struct Slot {
 }
 
 impl Limits {
-    /// Counts one call against its key, its tier and its tool: against all of them, or where one is used up
+    /// Counts one call against its key, its tier and its tool (`None` where there is no such tool): against all of them, or where one is used up
     /// against none.
     ///
     /// Fault: `RateLimited`, with the wait and the limit that was met.
     pub(crate) fn count(
         &self,
         caller: &Identity,
-        tool: &Tool,
+        tool: Option<&Tool>,
         config: &LimitsConfig,
         tier: Option<&TierConfig>,
         now: Instant,
@@ -162,6 +162,10 @@ impl Limits {
 
     fn semaphore(&self, place: &Place, max: u32) -> Arc<Semaphore> {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        if places.len() >= SWEEP_EVERY && !places.contains_key(place) {
+            // Nobody holds or waits for a place of these: they are made again when they are wanted.
+            places.retain(|_, (_, semaphore)| Arc::strong_count(semaphore) > 1);
+        }
         let fresh = || (max, Arc::new(Semaphore::new(max as usize)));
         let entry = places.entry(place.clone()).or_insert_with(fresh);
         if entry.0 != max {
@@ -189,7 +193,7 @@ impl Windows {
 /// What a call counts against, the key first.
 fn scopes(
     caller: &Identity,
-    tool: &Tool,
+    tool: Option<&Tool>,
     config: &LimitsConfig,
     tier: Option<&TierConfig>,
 ) -> Vec<(Scope, Rate)> {
@@ -199,7 +203,9 @@ fn scopes(
     if let Some(total) = tier.and_then(|tier| tier.total_per_minute) {
         scopes.push((Scope::Tier(Arc::clone(&caller.tier)), Rate::per_minute(total)));
     }
-    if let Some(rate) = tool.rate {
+    if let Some(tool) = tool
+        && let Some(rate) = tool.rate
+    {
         scopes.push((Scope::Tool(tool.name.shared()), rate));
     }
     scopes

@@ -5,11 +5,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
-use serde_json::{Value, json};
-use state::{CacheKey, LedgerKey};
-use tool::{Code, Fault, json::digest};
+use serde::{Deserialize, Serialize};
+use serde_json::{json, value::RawValue};
+use state::{CacheKey, Cached, LedgerKey};
+use tool::{Body, Code, Cut, Fault, Outcome, Reply, json::digest};
 
-use crate::run::Granted;
+use crate::{bound::holds_secret, run::Granted};
 
 /// The longest idempotency key, in bytes (the draft-ietf-httpapi-idempotency-key-header leaves it open).
 const KEY_BYTES_MAX: usize = 255;
@@ -35,11 +36,14 @@ impl Flights {
 }
 
 /// The key of an answer: the principal and its roles, the snapshot, the tool and the canonical arguments.
-pub(crate) fn cache_key(granted: &Granted, snapshot_hash: &str) -> CacheKey {
+///
+/// The snapshot goes in as the one it is, not by its hash: behind the same definition of a tool a reload may have
+/// put another statement or another address.
+pub(crate) fn cache_key(granted: &Granted) -> CacheKey {
     let key = digest(&json!({
         "principal": granted.caller.principal,
         "roles": granted.caller.roles,
-        "snapshot": snapshot_hash,
+        "snapshot": granted.snapshot.serial,
         "tool": granted.entry.tool.name,
         "arguments": granted.arguments,
     }));
@@ -70,10 +74,43 @@ pub(crate) fn surely_had_no_effect(fault: &Fault) -> bool {
 }
 
 /// What the ledger keeps of an answer: one that held a secret is not kept.
-pub(crate) fn kept(outcome: &tool::Outcome) -> String {
-    if outcome.notes.get("secret") == Some(&Value::Bool(true)) {
+pub(crate) fn kept(outcome: &Outcome) -> String {
+    if holds_secret(outcome) {
         return json!({ "repeated": true, "detail": "the first answer held a secret and is not kept" })
             .to_string();
     }
     outcome.to_json()
+}
+
+/// The reply that a kept text stands for: the text as it is, so that whatever was answered once can be answered
+/// again.
+pub(crate) fn reply_of(json: String) -> Result<Reply, Fault> {
+    let raw = RawValue::from_string(json).map_err(Fault::internal)?;
+    Ok(Reply::Done(Outcome { body: Body::Raw(Arc::from(raw)), cut: None, notes: serde_json::Map::new() }))
+}
+
+/// An answer as the cache keeps it: with the mark that it was cut.
+#[derive(Serialize, Deserialize)]
+struct Remembered {
+    cut: Option<String>,
+    body: Box<RawValue>,
+}
+
+/// What the cache keeps of an outcome; `None` where it holds a secret.
+pub(crate) fn remember(outcome: &Outcome) -> Result<Option<Cached>, Fault> {
+    if holds_secret(outcome) {
+        return Ok(None);
+    }
+    let body = RawValue::from_string(outcome.to_json()).map_err(Fault::internal)?;
+    let cut = outcome.cut.as_ref().map(|cut| cut.bound.to_owned());
+    let json = serde_json::to_string(&Remembered { cut, body }).map_err(Fault::internal)?;
+    Ok(Some(Cached { json: json.into() }))
+}
+
+/// The reply that a cached answer stands for.
+pub(crate) fn remembered(answer: &Cached) -> Result<Reply, Fault> {
+    let Remembered { cut, body } = serde_json::from_str(&answer.json).map_err(Fault::internal)?;
+    let bound = cut.map(|bound| ["rows", "time"].into_iter().find(|b| *b == bound).unwrap_or("bytes"));
+    let cut = bound.map(|bound| Cut { bound, artefact: None });
+    Ok(Reply::Done(Outcome { body: Body::Raw(Arc::from(body)), cut, notes: serde_json::Map::new() }))
 }

@@ -1,11 +1,12 @@
 //! What is written down of a call: the audit record, the log line and the metrics. Before the answer leaves.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use audit::{Durability, Record};
+use futures_util::FutureExt as _;
 use serde_json::{Map, Value, json};
 use state::{ChangeRecord, ChangeState};
-use tool::{Body, Code, Fault, Identity, Reply, Standing};
+use tool::{Body, Code, Fault, Identity, Plan, Reply, Standing};
 
 use crate::{
     Gate,
@@ -13,6 +14,9 @@ use crate::{
     run::{Granted, Settle},
     snapshot::Entry,
 };
+
+/// How long a look at the target of a change may take.
+const LOOK_TIME_MAX: Duration = Duration::from_secs(60);
 
 impl Journey {
     /// Writes down that something is about to be changed. Nothing is changed that could not be written down.
@@ -29,9 +33,15 @@ impl Journey {
         result: Result<Reply, Fault>,
         elapsed: Duration,
     ) -> Result<Reply, Fault> {
+        let result = self.record_outcome(result, elapsed).await;
+        // The log and the metrics say what the caller gets, also where the audit log refused the result.
         let name = self.trail.tool.as_ref().map_or("unknown", |tool| tool.name.as_str());
         self.gate.metrics.call_ended(name, self.call.face, result.as_ref().err(), elapsed);
         self.log(&result, name, elapsed);
+        result
+    }
+
+    async fn record_outcome(&self, result: Result<Reply, Fault>, elapsed: Duration) -> Result<Reply, Fault> {
         let Some(caller) = &self.trail.caller else {
             // Nobody was identified: the gate has noted that already, summed up where there is too much of it.
             return result;
@@ -106,7 +116,8 @@ impl Journey {
                 user_id,
                 latency_ms,
                 cause = fault.chain(),
-                "{fault}"
+                "{}",
+                audit::mask_text(&fault.text)
             ),
             Err(fault) => tracing::warn!(
                 request_id,
@@ -117,7 +128,8 @@ impl Journey {
                 code = fault.code.row().name,
                 cause = fault.chain(),
                 because = self.trail.because,
-                "{fault}"
+                "{}",
+                audit::mask_text(&fault.text)
             ),
         }
     }
@@ -164,7 +176,7 @@ impl Gate {
         let gate = Arc::clone(self);
         Box::new(move |result| {
             Box::pin(async move {
-                let standing = entry.provider.look(&claimed.plan).await;
+                let standing = look_at(&entry, &claimed.plan).await;
                 let (end, answer) = judge(&claimed, result, standing);
                 let record = gate.desk.finish(claimed, end).await?;
                 answer.map(|details| {
@@ -187,7 +199,7 @@ impl Gate {
         for change in self.desk.unfinished().await? {
             let snapshot = self.snapshot();
             let standing = match snapshot.catalogue.find(&change.tool) {
-                Some(entry) => entry.provider.look(&change.plan).await,
+                Some(entry) => look_at(entry, &change.plan).await,
                 None => Err(Fault::not_found(format!("its tool {:?} is gone", change.tool))),
             };
             let interrupted =
@@ -207,6 +219,17 @@ impl Gate {
             settled.push(record);
         }
         Ok(settled)
+    }
+}
+
+/// How the target of a plan stands, within a time and with a net: a look that hangs or breaks leaves a change to a
+/// person, never unsettled.
+async fn look_at(entry: &Entry, plan: &Plan) -> Result<Standing, Fault> {
+    let look = AssertUnwindSafe(entry.provider.look(plan)).catch_unwind();
+    match tokio::time::timeout(LOOK_TIME_MAX, look).await {
+        Ok(Ok(standing)) => standing,
+        Ok(Err(_)) => Err(Fault::internal("looking at the target panicked")),
+        Err(_) => Err(Fault::new(Code::TimedOut, "looking at the target took too long")),
     }
 }
 
@@ -263,7 +286,7 @@ fn describe(result: &Result<Reply, Fault>, body: &mut Map<String, Value>) {
         Err(fault) => {
             body.insert("outcome".to_owned(), json!(fault.code.row().name));
             body.insert("result_size".to_owned(), json!(0));
-            body.insert("error".to_owned(), json!(fault.text));
+            body.insert("error".to_owned(), audit::redact(&json!(fault.text), &[]));
         }
     }
 }

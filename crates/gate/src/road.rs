@@ -5,12 +5,11 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
 use serde_json::Value;
-use state::{CacheKey, Cached, ChangeRecord, Claim, LedgerKey};
+use state::{CacheKey, ChangeRecord, Claim, LedgerKey};
 use tokio::time::Instant;
 use tool::{
-    Approval, Body, Caching, Call, Caller, Code, Fault, Kind, Line, Outcome, Reply, RequestId, Stop, Tool,
-    TraceSpan,
-    json::{digest, parse},
+    Approval, Body, Caching, Call, Caller, Code, Face, Fault, Kind, Line, Outcome, Reply, RequestId, Stop,
+    StopSource, Tool, TraceSpan, json::digest,
 };
 
 use crate::{
@@ -32,6 +31,8 @@ pub(crate) struct Journey {
     pub(crate) gone: Stop,
     pub(crate) started: Instant,
     pub(crate) depth: u8,
+    /// The door that the whole piece of work came in by: rules go by it, so that no call is hidden in another.
+    pub(crate) door: Face,
     pub(crate) trail: Trail,
     pub(crate) span: Box<dyn TraceSpan>,
 }
@@ -62,6 +63,7 @@ impl Journey {
         let snapshot = gate.snapshot();
         let span = gate.tracer.begin(&call);
         call.traceparent = span.traceparent();
+        let door = call.face;
         let call = Arc::new(call);
         Self {
             gate,
@@ -71,14 +73,22 @@ impl Journey {
             gone,
             started: Instant::now(),
             depth: 0,
+            door,
             trail: Trail::default(),
             span,
         }
     }
 
     /// A call made by a call.
-    pub(crate) fn inside(gate: Arc<Gate>, call: Call, line: Arc<dyn Line>, depth: u8) -> Self {
-        Self { depth, ..Self::new(gate, call, line, Stop::never()) }
+    pub(crate) fn inside(
+        gate: Arc<Gate>,
+        call: Call,
+        line: Arc<dyn Line>,
+        gone: Stop,
+        depth: u8,
+        door: Face,
+    ) -> Self {
+        Self { depth, door, ..Self::new(gate, call, line, gone) }
     }
 
     /// The whole way, from credentials.
@@ -107,7 +117,10 @@ impl Journey {
     /// The road.
     async fn walk(&mut self, caller: Arc<Caller>) -> Result<Reply, Fault> {
         self.trail.caller = Some(Arc::clone(&caller));
-        let subject = self.find(&caller).await?;
+        let subject = match self.find(&caller).await {
+            Err(fault) if fault.code == Code::NotFound => return Err(self.count_miss(&caller, fault)),
+            found => found?,
+        };
         let slot = self.admit(&caller, &subject.entry.tool).await?;
         let arguments = self.validate(&subject)?;
         let granted = self.authorize(caller, &subject.entry, arguments)?;
@@ -154,25 +167,38 @@ impl Journey {
         Ok(Subject { entry: Arc::clone(entry), change })
     }
 
+    /// Counts a call of something that is not there against its key, so that nobody guesses names without limit.
+    fn count_miss(&mut self, caller: &Caller, miss: Fault) -> Fault {
+        if self.depth > 0 {
+            return miss;
+        }
+        self.count(caller, None).err().unwrap_or(miss)
+    }
+
+    fn count(&mut self, caller: &Caller, tool: Option<&Tool>) -> Result<(), Fault> {
+        let (now, wall) = (Instant::now(), self.gate.clock.now());
+        self.gate.ring.used(&caller.credential, wall);
+        let limits = &self.snapshot.config.limits;
+        let tier = self.snapshot.tier(&caller.tier);
+        let (state, counted) = self.gate.limits.count(caller, tool, limits, tier, now, wall);
+        self.trail.limit = Some(state);
+        counted.inspect_err(|_| self.gate.metrics.limit_hit(&caller.credential))
+    }
+
     /// Counts the call and takes its places.
     async fn admit(&mut self, caller: &Arc<Caller>, tool: &Tool) -> Result<Slot, Fault> {
-        if self.gate.is_draining() {
+        // What was let in may make the calls it needs to come to its end.
+        if self.depth == 0 && self.gate.is_draining() {
             let text = "the server is stopping; ask again in a moment";
             return Err(Fault::new(Code::Busy, text).retry_after(Duration::from_secs(1)));
         }
-        let limits = &self.snapshot.config.limits;
-        let tier = self.snapshot.tier(&caller.tier);
         // A call inside another was counted with it; it still needs a place at its source.
-        if self.depth == 0 {
-            self.gate.ring.used(&caller.credential, self.gate.clock.now());
-            let (now, wall) = (Instant::now(), self.gate.clock.now());
-            let (state, counted) = self.gate.limits.count(caller, tool, limits, tier, now, wall);
-            self.trail.limit = Some(state);
-            counted.inspect_err(|_| self.gate.metrics.limit_hit(&caller.credential))?;
-            self.gate.limits.admit(caller, tool, limits, tier).await
-        } else {
-            self.gate.limits.admit_inside(tool, limits).await
+        if self.depth > 0 {
+            return self.gate.limits.admit_inside(tool, &self.snapshot.config.limits).await;
         }
+        self.count(caller, Some(tool))?;
+        let tier = self.snapshot.tier(&caller.tier);
+        self.gate.limits.admit(caller, tool, &self.snapshot.config.limits, tier).await
     }
 
     /// Brings the arguments into canonical form.
@@ -201,7 +227,7 @@ impl Journey {
         self.trail.arguments_digest = Some(Arc::clone(&arguments_digest));
         self.trail.target = Some(Arc::clone(&target));
         let (tool, now) = (&entry.tool, self.gate.clock.now());
-        let verdict = self.snapshot.policy.decide(&caller, tool, &arguments, &target, self.call.face, now);
+        let verdict = self.snapshot.policy.decide(&caller, tool, &arguments, &target, self.door, now);
         let rules_hash: Arc<str> = match verdict {
             Verdict::Allowed { rules_hash } => rules_hash.into(),
             Verdict::Denied { because } => {
@@ -226,6 +252,8 @@ impl Journey {
             deadline: Instant::now() + time,
             snapshot: Arc::clone(&self.snapshot),
             depth: self.depth,
+            door: self.door,
+            hurried: time < most,
         })
     }
 
@@ -263,14 +291,14 @@ impl Journey {
         around: &Around,
         keep: Duration,
     ) -> Result<Reply, Fault> {
-        let key = recall::cache_key(granted, &self.snapshot.hash);
+        let key = recall::cache_key(granted);
         if let Some(reply) = self.cached(&key).await? {
             return Ok(reply);
         }
         let turn = self.gate.flights.turn(&key);
-        let waited = tokio::time::timeout_at(granted.deadline, turn.lock()).await;
-        let _turn =
-            waited.map_err(|_| Fault::new(Code::TimedOut, "the same question is still being answered"))?;
+        let (source, _stop) = StopSource::new();
+        let locked = async { Ok(turn.lock().await) };
+        let _turn = self.gate.until_told(locked, granted, &source, Some(&around.gone)).await?;
         if let Some(reply) = self.cached(&key).await? {
             return Ok(reply);
         }
@@ -278,10 +306,7 @@ impl Journey {
         self.trail.cache = CacheUse::Miss;
         let reply = self.look(granted, around).await?;
         if let Reply::Done(outcome) = &reply {
-            let answer = Cached { json: outcome.to_json().into() };
-            if let Err(error) = self.gate.cache.put(key, answer, keep).await {
-                tracing::warn!(error = %error, "the answer cannot be cached");
-            }
+            self.keep(key, outcome, keep).await?;
         }
         Ok(reply)
     }
@@ -293,10 +318,19 @@ impl Journey {
             None
         });
         let Some(answer) = found else { return Ok(None) };
-        let value = parse(answer.json.as_bytes()).map_err(Fault::internal)?;
+        let reply = recall::remembered(&answer)?;
         self.gate.metrics.cache_asked(true);
         self.trail.cache = CacheUse::Hit;
-        Ok(Some(Reply::value(value)))
+        Ok(Some(reply))
+    }
+
+    async fn keep(&self, key: CacheKey, outcome: &Outcome, time: Duration) -> Result<(), Fault> {
+        if let Some(answer) = recall::remember(outcome)?
+            && let Err(error) = self.gate.cache.put(key, answer, time).await
+        {
+            tracing::warn!(error = %error, "the answer cannot be cached");
+        }
+        Ok(())
     }
 
     /// Plans, and leaves the plan with the desk.
@@ -358,7 +392,7 @@ impl Journey {
         let until = now.after(Duration::from_secs(self.snapshot.config.output.idempotency_hours * 3600));
         match self.gate.ledger.claim(key, &granted.arguments_digest, now, until).await? {
             Claim::Fresh => Ok(None),
-            Claim::Done(json) => Ok(Some(Reply::value(parse(json.as_bytes()).map_err(Fault::internal)?))),
+            Claim::Done(json) => recall::reply_of(json).map(Some),
             Claim::Open => Err(Fault::new(
                 Code::Conflict,
                 "a call with this idempotency key has begun and its outcome is not known yet; look before you ask again",

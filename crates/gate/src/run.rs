@@ -8,7 +8,8 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use serde_json::Value;
 use tokio::{sync::oneshot, time::Instant};
 use tool::{
-    Blame, Call, Caller, Code, Effect, Fault, Line, Permit, Plan, Repeats, Reply, Stop, StopSource, Talk,
+    Blame, Call, Caller, Code, Effect, Face, Fault, Line, Permit, Plan, Repeats, Reply, Stop, StopSource,
+    Talk,
 };
 
 use crate::{Gate, breaker::Health, calls::GateCalls, limits::Slot, snapshot::Entry, snapshot::Snapshot};
@@ -26,6 +27,9 @@ pub(crate) struct Granted {
     pub(crate) deadline: Instant,
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) depth: u8,
+    pub(crate) door: Face,
+    /// True where the caller wants to wait less than the tool may take.
+    pub(crate) hurried: bool,
 }
 
 /// What is to be done with a permit.
@@ -115,6 +119,8 @@ impl Gate {
                 .build()
         });
         loop {
+            // A source that is left alone is not waited for: whoever asks learns it at once.
+            self.breakers.admit(&tool.source, &granted.snapshot.config.breaker, Instant::now())?;
             let fault = match self.attempt(granted, work.clone(), around, stop.clone()).await {
                 Err(fault) if fault.is_transient() => fault,
                 other => return other,
@@ -132,7 +138,7 @@ impl Gate {
         }
     }
 
-    /// One attempt: past the breaker, with a permit of its own, and a net under it.
+    /// One attempt that the breaker let through: with a permit of its own, and a net under it.
     async fn attempt(
         self: &Arc<Self>,
         granted: &Granted,
@@ -140,11 +146,10 @@ impl Gate {
         around: &Around,
         stop: Stop,
     ) -> Result<Done, Fault> {
-        let config = &granted.snapshot.config.breaker;
-        let source = &granted.entry.tool.source;
-        self.breakers.admit(source, config, Instant::now())?;
-        let learn = Learn { gate: self, granted, health: Health::Unknown };
-        let result = AssertUnwindSafe(self.work(granted, work, around, stop)).catch_unwind().await;
+        let calls = Arc::new(GateCalls::new(self, granted, stop.clone()));
+        let learn = Learn { gate: self, granted, calls: Arc::clone(&calls), health: Health::Unknown };
+        let talk = Talk::new(Arc::clone(&around.line), stop, calls);
+        let result = AssertUnwindSafe(self.work(granted, work, talk)).catch_unwind().await;
         let result = result.unwrap_or_else(|panic| {
             Err(Fault::internal(format!("{} panicked: {}", granted.entry.tool.name, panic_text(&*panic))))
         });
@@ -152,13 +157,7 @@ impl Gate {
         result
     }
 
-    async fn work(
-        self: &Arc<Self>,
-        granted: &Granted,
-        work: Work,
-        around: &Around,
-        stop: Stop,
-    ) -> Result<Done, Fault> {
+    async fn work(self: &Arc<Self>, granted: &Granted, work: Work, talk: Talk) -> Result<Done, Fault> {
         let permit = Permit::grant(
             &self.seal,
             Arc::clone(&granted.caller),
@@ -167,8 +166,6 @@ impl Gate {
             Arc::clone(&granted.arguments),
             granted.deadline.into_std(),
         );
-        let calls = Arc::new(GateCalls::new(self, granted));
-        let talk = Talk::new(Arc::clone(&around.line), stop, calls);
         let provider = &granted.entry.provider;
         match work {
             Work::Run => provider.run(permit, talk).await.map(Done::Reply),
@@ -180,7 +177,7 @@ impl Gate {
     /// Waits for work until it ends, its time is up, its client is gone (where that matters) or the house closes.
     /// Then it is asked to stop, and a moment later let go: dropping it aborts what reads; what changes goes on
     /// in its own task.
-    async fn until_told<T>(
+    pub(crate) async fn until_told<T>(
         &self,
         work: impl Future<Output = Result<T, Fault>>,
         granted: &Granted,
@@ -247,6 +244,7 @@ impl Told {
 struct Learn<'a> {
     gate: &'a Gate,
     granted: &'a Granted,
+    calls: Arc<GateCalls>,
     health: Health,
 }
 
@@ -254,16 +252,29 @@ impl Learn<'_> {
     fn end(mut self, result: &Result<Done, Fault>) {
         self.health = match result {
             Err(fault) if fault.code == Code::Cancelled => Health::Unknown,
-            Err(fault) if fault.blame() == Blame::Source => Health::Bad,
-            _ => Health::Good,
+            Err(fault) => match fault.blame() {
+                Blame::Source if self.calls.was_let_down() => Health::Unknown,
+                Blame::Source if self.granted.hurried && is_late(fault) => Health::Unknown,
+                Blame::Source => Health::Bad,
+                // What broke on our side says nothing about the source.
+                Blame::Us => Health::Unknown,
+                Blame::Caller => Health::Good,
+            },
+            Ok(_) => Health::Good,
         };
     }
 }
 
+fn is_late(fault: &Fault) -> bool {
+    matches!(fault.code, Code::TimedOut | Code::OutcomeUnknown)
+}
+
 impl Drop for Learn<'_> {
     fn drop(&mut self) {
-        // An attempt that ran out of time is the source's doing; one whose client left says nothing.
-        let late = Instant::now() >= self.granted.deadline;
+        // An attempt that ran out of time is the source's doing, unless its caller gave it less than it may take
+        // or it waited for another call; one whose client left says nothing.
+        let excused = self.granted.hurried || self.calls.was_let_down();
+        let late = Instant::now() >= self.granted.deadline && !excused;
         let health = if self.health == Health::Unknown && late { Health::Bad } else { self.health };
         let source = &self.granted.entry.tool.source;
         self.gate.breakers.learn(source, health, &self.granted.snapshot.config.breaker, Instant::now());

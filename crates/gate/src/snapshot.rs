@@ -9,6 +9,7 @@ use std::{
 
 use serde_json::json;
 use tool::{Audience, Caching, ConfigFault, Provider, Rate, Tool, json::digest};
+use uuid::Uuid;
 
 use crate::{
     config::{Config, TierConfig, ToolConfig, pointer, unknown},
@@ -18,10 +19,12 @@ use crate::{
 
 /// The tools, the rules and the limits of one moment. A call keeps the one it began with.
 pub struct Snapshot {
-    /// Names this snapshot in audit records and cache keys.
+    /// Names this snapshot in audit records: the same configuration has the same.
     pub hash: Arc<str>,
     /// The tools.
     pub catalogue: Catalogue,
+    /// This one build of it, as answers are kept by.
+    pub(crate) serial: Arc<str>,
     pub(crate) policy: Policy,
     pub(crate) config: Config,
 }
@@ -60,7 +63,7 @@ impl Snapshot {
         }
         let policy = Policy::new(&config.roles, &catalogue.tools)?;
         let hash = format!("{:.16}", &hash(&config, &catalogue)[3..]).into();
-        Ok(Arc::new(Self { hash, catalogue, policy, config }))
+        Ok(Arc::new(Self { hash, catalogue, serial: Uuid::new_v4().to_string().into(), policy, config }))
     }
 
     pub(crate) fn tier(&self, name: &str) -> Option<&TierConfig> {
@@ -147,9 +150,8 @@ fn entry(tool: Arc<Tool>, provider: &Arc<dyn Provider>) -> Result<Entry, String>
 
 fn overridden(tool: &Tool, config: &ToolConfig) -> Tool {
     let mut tool = tool.clone();
-    if let Some(calls) = config.rate_per_minute {
-        tool.rate = Some(Rate { smooth: config.smooth.unwrap_or(false), ..Rate::per_minute(calls) });
-    }
+    let rate = config.rate_per_minute.map(Rate::per_minute).or(tool.rate);
+    tool.rate = rate.map(|rate| Rate { smooth: config.smooth.unwrap_or(rate.smooth), ..rate });
     tool.concurrent_max = config.concurrent_max.or(tool.concurrent_max);
     tool.time_max = config.timeout_ms.map_or(tool.time_max, Duration::from_millis);
     tool.bytes_max = config.bytes_max.unwrap_or(tool.bytes_max);

@@ -14,6 +14,11 @@ use tool::{
 
 use super::*;
 
+mod answers;
+mod bounds;
+mod inside;
+mod odd;
+
 /// A house of one room, on a fresh folder.
 struct House {
     gate: Arc<Gate>,

@@ -83,7 +83,7 @@ impl Schema {
 fn mistake(error: &ValidationError<'_>, schema: &Value) -> (String, String) {
     let mut pointer = error.instance_path().as_str().to_owned();
     let name = if pointer.is_empty() { "the arguments".to_owned() } else { format!("{pointer:?}") };
-    let got = excerpt(&error.instance().to_string());
+    let got = shown(error.instance(), &pointer);
     let text = match error.kind() {
         ValidationErrorKind::Required { property } => {
             let property = property.as_str().unwrap_or_default();
@@ -123,9 +123,18 @@ fn mistake(error: &ValidationError<'_>, schema: &Value) -> (String, String) {
             format!("{name} must match {pattern:?}, and {got} does not")
         }
         ValidationErrorKind::Format { format } => format!("{name} must be a {format}, and {got} is not"),
-        _ => excerpt(&error.to_string()),
+        _ => excerpt(&error.masked().to_string()),
     };
     (pointer, text)
+}
+
+/// The beginning of a value, for a sentence that is logged and recorded too: masked where its name or its shape is
+/// that of a secret.
+fn shown(value: &Value, pointer: &str) -> String {
+    let names = pointer.strip_prefix('/').into_iter().flat_map(|names| names.rsplit('/'));
+    let named = names.fold(value.clone(), |inner, name| json!({ name: inner }));
+    let fit = audit::redact(&named, &[]);
+    fit.pointer(pointer).map_or_else(|| audit::MASK.to_owned(), |value| excerpt(&value.to_string()))
 }
 
 /// What the schema says of the argument at a pointer: its type and description.

@@ -59,7 +59,9 @@ impl Window {
         let leaving = (used + 1).saturating_sub(rate.calls) as usize;
         let wait = match leaving.checked_sub(1).and_then(|i| self.calls.get(i)) {
             Some(last_to_leave) => *last_to_leave + rate.window - now,
-            None => Duration::ZERO,
+            None if used < rate.calls => Duration::ZERO,
+            // A limit of no calls at all.
+            None => rate.window,
         };
         Standing { remaining: rate.calls.saturating_sub(used), reset_in, wait }
     }
@@ -125,6 +127,18 @@ mod tests {
                 60000: wait 10s
                 70000: passes, 0 left, more in 49.999s
                 119998: wait 1ms
+            "#]],
+        );
+    }
+
+    #[test]
+    fn a_limit_of_none_lets_none_pass() {
+        check(
+            Rate::per_minute(0),
+            &[0, 60_000],
+            expect![[r#"
+                0: wait 60s
+                60000: wait 60s
             "#]],
         );
     }

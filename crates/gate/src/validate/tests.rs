@@ -18,6 +18,7 @@ fn schema() -> Schema {
             "tags": { "type": "array", "maxItems": 2, "items": { "type": "integer" } },
             "size": { "anyOf": [{ "type": "integer" }, { "type": "null" }] },
             "either": { "type": ["string", "integer"] },
+            "api_token": { "type": "string", "pattern": "^t" },
             "inner": { "type": "object", "properties": { "n": { "type": "integer", "default": 7 } } },
         },
     })))
@@ -87,6 +88,15 @@ fn what_does_not_fit_is_named() {
     check(
         r#"{"id":1,"name":"ABC"}"#,
         expect![[r#"BadArguments at "/name": "/name" must match "^[a-z]*$", and "ABC" does not"#]],
+    );
+    // What may be a secret is not said again: the sentence goes to the log and the audit record too.
+    check(
+        r#"{"id":1,"api_token":"hunter2"}"#,
+        expect![[r#"BadArguments at "/api_token": "/api_token" must match "^t", and "[redacted]" does not"#]],
+    );
+    check(
+        r#"{"id":1,"level":"sk_live_0123456789"}"#,
+        expect![[r#"BadArguments at "/level": "/level" must be one of ["low","high"], not "[redacted]""#]],
     );
     check(
         r#"{"id":1,"level":"middle"}"#,
