@@ -53,7 +53,8 @@ const ADMIN: Line = Line {
     source: SOURCE,
     audience: Audience::Admins,
     time_max: SHORT,
-    hygiene: Hygiene::Strict,
+    // The beginnings of keys tell keys apart, and must not be taken for whole ones.
+    hygiene: Hygiene::Standard,
     input: || object(&json!({}), &[]),
     example: "{}",
 };
