@@ -24,6 +24,9 @@ const SECONDS: [f64; 16] =
 const CONVENTION: [f64; 14] =
     [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
 
+/// The label of calls of what is not there, or not there for their caller.
+pub(crate) const UNKNOWN_TOOL: &str = "unknown";
+
 type Gauge64 = Gauge<f64, AtomicU64>;
 type Counter64 = Counter<f64, AtomicU64>;
 
@@ -336,7 +339,7 @@ impl Metrics {
         self.in_flight.dec();
         self.calls_done.fetch_add(1, Ordering::Relaxed);
         self.recent.lock().unwrap_or_else(PoisonError::into_inner).add(self.second());
-        let status = status(fault);
+        let status = status(fault, tool);
         let seconds = took.as_secs_f64();
         let name = || tool.to_owned();
         self.tool_calls.get_or_create(&ToolStatus { tool_name: name(), status }).inc();
@@ -389,9 +392,11 @@ impl Meter for Metrics {
 }
 
 /// The seeds' word for how a call ended.
-fn status(fault: Option<&Fault>) -> &'static str {
+fn status(fault: Option<&Fault>, tool: &str) -> &'static str {
     match fault.map(|fault| fault.code) {
         None => "success",
+        // The tool was there: what it looked for was not.
+        Some(Code::NotFound) if tool != UNKNOWN_TOOL => "error",
         Some(Code::Unauthenticated | Code::Disabled | Code::Denied | Code::NotFound) => "denied",
         Some(Code::RateLimited | Code::Busy) => "limited",
         Some(Code::TimedOut | Code::OutcomeUnknown) => "timeout",

@@ -15,7 +15,7 @@ use tool::{Audience, Caller, ConfigFault, Effect, Face, Identity, Timestamp, Too
 
 use crate::{
     condition::{Condition, Scene},
-    config::{RoleConfig, RuleConfig, RuleParts, pointer},
+    config::{RoleConfig, RuleConfig, RuleParts, pointer, unknown},
 };
 
 /// The role of whoever sits at the machine and owns the data folder: everything, administration too. A role of
@@ -80,13 +80,48 @@ pub(crate) enum Verdict {
 pub(crate) fn check(roles: &BTreeMap<String, RoleConfig>) -> Vec<ConfigFault> {
     let mut faults = Vec::new();
     for_each_rule(roles, |role, sense, i, rule| {
-        let list = if sense == Sense::Allows { "allow" } else { "deny" };
-        let at = pointer(&["roles", role, list, &i.to_string()]);
+        let at = pointer(&["roles", role, sense.list(), &i.to_string()]);
         if let Err(fault) = compile(sense, rule, &at, role) {
             faults.push(*fault);
         }
     });
     faults
+}
+
+/// Finds rules that name a tool that is not there, or by an alias: such a rule would select nothing, and one that
+/// denies would deny nothing.
+pub(crate) fn check_names(roles: &BTreeMap<String, RoleConfig>, tools: &[Arc<Tool>]) -> Vec<ConfigFault> {
+    let mut faults = Vec::new();
+    for_each_rule(roles, |role, sense, i, rule| {
+        let selectors = match rule {
+            RuleConfig::Selector(one) => std::slice::from_ref(one),
+            RuleConfig::Full(parts) => parts.tools.as_slice(),
+        };
+        for text in selectors {
+            let Ok(Selector::Name(name)) = Selector::parse(text) else { continue };
+            if tools.iter().any(|tool| tool.name.as_str() == name) {
+                continue;
+            }
+            let at = pointer(&["roles", role, sense.list(), &i.to_string()]);
+            let aliased = tools.iter().find(|tool| tool.aliases.iter().any(|alias| **alias == *name));
+            faults.push(match aliased {
+                Some(tool) => ConfigFault::new(at, format!("there is no tool {name:?}"))
+                    .hint(format!("it is another name of {:?}; rules go by that", tool.name.as_str())),
+                None => unknown(at, "tool", &name, tools.iter().map(|tool| tool.name.as_str())),
+            });
+        }
+    });
+    faults
+}
+
+impl Sense {
+    /// The name of the list that rules of this sense stand in.
+    fn list(self) -> &'static str {
+        match self {
+            Self::Allows => "allow",
+            Self::Denies => "deny",
+        }
+    }
 }
 
 impl Policy {
@@ -278,9 +313,9 @@ fn compile(
     let targets = parts.targets.as_ref().map(globs).transpose()?;
     let condition = |text: &String| Condition::parse(text).map_err(|e| fault("/when", e));
     let when = parts.when.as_ref().map(condition).transpose()?;
-    let verb = if sense == Sense::Allows { "allow" } else { "deny" };
     let text = format!(
-        "{role}: {verb} {:?}{}{}",
+        "{role}: {} {:?}{}{}",
+        sense.list(),
         parts.tools,
         parts.targets.as_ref().map(|t| format!(" on {t:?}")).unwrap_or_default(),
         parts.when.as_ref().map(|w| format!(" when {w}")).unwrap_or_default(),

@@ -10,6 +10,7 @@ use tool::{Body, Code, Fault, Identity, Plan, Reply, Standing};
 
 use crate::{
     Gate,
+    metrics::UNKNOWN_TOOL,
     road::Journey,
     run::{Granted, Settle},
     snapshot::Entry,
@@ -35,7 +36,7 @@ impl Journey {
     ) -> Result<Reply, Fault> {
         let result = self.record_outcome(result, elapsed).await;
         // The log and the metrics say what the caller gets, also where the audit log refused the result.
-        let name = self.trail.tool.as_ref().map_or("unknown", |tool| tool.name.as_str());
+        let name = self.trail.tool.as_ref().map_or(UNKNOWN_TOOL, |tool| tool.name.as_str());
         self.gate.metrics.call_ended(name, self.call.face, result.as_ref().err(), elapsed);
         self.log(&result, name, elapsed);
         result

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     config::{Config, TierConfig, ToolConfig, pointer, unknown},
-    policy::Policy,
+    policy::{self, Policy},
     validate::Schema,
 };
 
@@ -58,6 +58,7 @@ impl Snapshot {
                 return Err(faults);
             }
         };
+        faults.extend(policy::check_names(&config.roles, &catalogue.tools));
         if !faults.is_empty() {
             return Err(faults);
         }

@@ -197,23 +197,15 @@ fn coerce_members(members: &mut Map<String, Value>, schema: &Value, root: &Value
 
 fn coerce_scalar(value: &mut Value, schema: &Value) {
     if fits_type(value, schema) {
-        // 10.0 is an integer in JSON Schema; tools get it as one.
-        if wants(schema, "integer")
-            && !wants(schema, "number")
-            && let Some(float) = value.as_f64()
-            && value.is_f64()
-            && float.fract() == 0.0
-            && float.abs() < 9e15
-        {
-            #[expect(clippy::cast_possible_truncation, reason = "whole and below 2^53")]
-            let whole = float as i64;
-            *value = Value::from(whole);
+        if value.is_f64() && wants(schema, "integer") && !wants(schema, "number") {
+            *value = whole(value);
         }
         return;
     }
     let Some(text) = value.as_str() else { return };
     let coerced = match text {
-        _ if wants(schema, "integer") && text.parse::<i64>().is_ok() => {
+        // Every integer is a number, too, and stays exact.
+        _ if (wants(schema, "integer") || wants(schema, "number")) && text.parse::<i64>().is_ok() => {
             text.parse::<i64>().ok().map(Value::from)
         }
         _ if wants(schema, "number") => text.parse::<f64>().ok().filter(|n| n.is_finite()).map(Value::from),
@@ -222,6 +214,17 @@ fn coerce_scalar(value: &mut Value, schema: &Value) {
     };
     if let Some(coerced) = coerced {
         *value = coerced;
+    }
+}
+
+/// 10.0 and 1e16 are integers in JSON Schema; tools get them as such. A whole number beyond 64 bits is none to any
+/// tool: it becomes a text, which the schema refuses.
+fn whole(value: &Value) -> Value {
+    match value.as_f64() {
+        Some(float) if float.fract() != 0.0 => value.clone(),
+        #[expect(clippy::cast_possible_truncation, reason = "whole and below 2^63")]
+        Some(float) if float.abs() < 9_223_372_036_854_775_808.0 => Value::from(float as i64),
+        _ => Value::from(value.to_string()),
     }
 }
 

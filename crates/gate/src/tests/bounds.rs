@@ -257,3 +257,33 @@ async fn refused_logins_that_were_held_back_are_summed_up_at_the_end() {
     house.gate.drain(Duration::from_secs(1)).await;
     assert!(house.trail().await.ends_with("auth.refused.more - -\n"));
 }
+
+#[tokio::test]
+async fn a_rule_that_names_no_tool_is_refused_before_it_denies_nothing() {
+    let aliased = Tool { aliases: vec!["odd.read".into()], ..reading("odd_read") };
+    let odd = odd::Odd::new([aliased], at_once(|_| Ok(Reply::value(json!({})))));
+    let mut config = config();
+    let deny = json!(["odd_raed", "odd.read", "odd_read", "nothing_*"]);
+    config.roles.get_mut("alice").unwrap().deny = serde_json::from_value(deny).unwrap();
+    let house = House::open().await;
+    let faults = Snapshot::build(config, vec![house.shaky.clone(), odd]).err().unwrap();
+    let lines: Vec<_> = faults.iter().map(ToString::to_string).collect();
+    expect![[r#"
+        /roles/alice/deny/0: there is no tool "odd_raed" (did you mean "odd_read"?)
+        /roles/alice/deny/1: there is no tool "odd.read" (it is another name of "odd_read"; rules go by that)"#]].assert_eq(&lines.join("\n"));
+}
+
+#[tokio::test]
+async fn what_a_tool_did_not_find_is_an_error_and_no_denial() {
+    let house =
+        House::with_odd([reading("find")], at_once(|_| Err(Fault::not_found("no such customer")))).await;
+    house.call("sk_a", "find", json!({})).await;
+    house.call("sk_a", "guess", json!({})).await;
+    let text = house.gate.metrics().encode();
+    for line in [
+        r#"tool_calls_total{tool_name="find",status="error"} 1"#,
+        r#"tool_calls_total{tool_name="unknown",status="denied"} 1"#,
+    ] {
+        assert!(text.contains(line), "{line}");
+    }
+}

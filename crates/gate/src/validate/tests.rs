@@ -44,6 +44,10 @@ fn from_what_was_sent_to_what_is_meant() {
         expect![[r#"{"id":10,"ratio":1.5,"deep":true,"tags":[1,2],"size":3,"inner":{"n":7},"level":"low"}"#]],
     );
     check(r#"{"id":10.0,"either":"5"}"#, expect![[r#"{"id":10,"either":"5","deep":false,"level":"low"}"#]]);
+    check(
+        r#"{"id":1e16,"ratio":"-7"}"#,
+        expect![[r#"{"id":10000000000000000,"ratio":-7,"deep":false,"level":"low"}"#]],
+    );
     check(r#"{"id":1,"size":null}"#, expect![[r#"{"id":1,"size":null,"deep":false,"level":"low"}"#]]);
 }
 
@@ -63,6 +67,7 @@ fn what_does_not_fit_is_named() {
             r#"BadArguments at "": the integer 18446744073709551616 does not fit 64 bits; send it as a string"#
         ]],
     );
+    check(r#"{"id":1e30}"#, expect![[r#"BadArguments at "/id": "/id" must be an integer, not "1e+30""#]]);
     check(
         r#"{"id":1,"id":2}"#,
         expect![[
