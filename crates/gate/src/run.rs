@@ -81,7 +81,7 @@ impl Gate {
         settle: Settle,
     ) -> Result<Reply, Fault> {
         let (source, stop) = StopSource::new();
-        let (sender, receiver) = oneshot::channel();
+        let (sender, mut receiver) = oneshot::channel();
         let (gate, owned) = (Arc::clone(self), granted.clone());
         let around =
             Around { line: Arc::clone(&around.line), gone: Stop::never(), slot: Arc::clone(&around.slot) };
@@ -96,8 +96,11 @@ impl Gate {
                 gate.record_late(&owned, &late).await;
             }
         });
-        let ended = async { receiver.await.map_err(Fault::internal)? };
-        self.until_told(ended, granted, &source, None).await
+        let ended = async { (&mut receiver).await.map_err(Fault::internal)? };
+        let told = self.until_told(ended, granted, &source, None).await;
+        // An end that came between the last look and here is the answer; nobody else would record it.
+        receiver.close();
+        receiver.try_recv().unwrap_or(told)
     }
 
     /// Attempts, until one does not fail in a way that may pass, or no more may be made. Only what repeats safely
