@@ -6,7 +6,7 @@ use http::Response;
 use serde_json::{Map, Value, json};
 use tool::{Approval, Caller, Effect, Repeats, Tool};
 
-use crate::{conn::Body, doors::Inside, headers};
+use crate::{conn::Body, doors::Inside, headers, shapes};
 
 /// The MCP version that is spoken first.
 const PROTOCOL: &str = "2026-07-28";
@@ -49,7 +49,7 @@ pub(crate) fn mcp_tools(inside: &Inside, caller: &Caller) -> Response<Body> {
 pub(crate) fn tools(inside: &Inside, caller: &Caller) -> Response<Body> {
     let mut tools = Map::new();
     for tool in inside.road.visible(caller).iter() {
-        let returns = tool.output.as_deref().cloned().unwrap_or_else(|| json!({}));
+        let returns = shapes::result_of(tool).unwrap_or_else(|| json!({}));
         let row = json!({ "params": *tool.input, "returns": returns, "description": tool.about });
         for alias in &tool.aliases {
             tools.insert(alias.to_string(), row.clone());
@@ -88,7 +88,7 @@ fn row(tool: &Arc<Tool>) -> Value {
     });
     let optional = [
         ("title", tool.title.as_ref().map(|title| json!(title))),
-        ("output_schema", tool.output.as_ref().map(|schema| json!(**schema))),
+        ("output_schema", shapes::result_of(tool)),
         ("version", tool.version.as_ref().map(|version| json!(version))),
         ("deprecation", tool.deprecation.as_ref().map(|deprecation| json!(deprecation))),
         ("aliases", (!tool.aliases.is_empty()).then(|| json!(tool.aliases))),

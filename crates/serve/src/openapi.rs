@@ -109,9 +109,9 @@ fn tool_item(tool: &Tool, schemas: &mut Map<String, Value>) -> Value {
     let is_required =
         tool.input.get("required").and_then(Value::as_array).is_some_and(|names| !names.is_empty());
     operation["requestBody"] = json!({ "required": is_required, "content": { "application/json": media } });
-    let result = match &tool.output {
+    let result = match shapes::result_of(tool) {
         None => json!({}),
-        Some(schema) => embedded(schema, &format!("{}.result", tool.name), schemas),
+        Some(schema) => embedded(&schema, &format!("{}.result", tool.name), schemas),
     };
     let by_path = shapes::of(Work::Call(CallDoor::ByPath));
     operation["responses"] = statuses(("application/json", result), by_path.others, Need::Key);

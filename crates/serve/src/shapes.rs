@@ -1,6 +1,7 @@
 //! What goes into each door and comes out of it, as JSON Schema 2020-12, for the OpenAPI document.
 
 use serde_json::{Value, json};
+use tool::{Approval, Tool};
 
 use crate::doors::{CallDoor, Page, Work};
 
@@ -20,6 +21,42 @@ pub(crate) fn of(work: Work) -> Shape {
         Work::Call(door) => of_call(door),
         Work::Show(page) => of_page(page),
     }
+}
+
+/// What a call of the tool answers, where that is promised. A call of a tool that needs approval ends with its plan;
+/// the tool's own result is what the change comes to when it is applied.
+pub(crate) fn result_of(tool: &Tool) -> Option<Value> {
+    match tool.approval {
+        Approval::NotNeeded => tool.output.as_ref().map(|schema| (**schema).clone()),
+        Approval::Needed => Some(planned_change()),
+    }
+}
+
+fn planned_change() -> Value {
+    let plan = object(
+        &["target", "summary", "risk", "digest"],
+        json!({
+            "target": text("What would be changed."),
+            "summary": text("The change in one line."),
+            "risk": text("How much could go wrong."),
+            "digest": text("What an approval is bound to."),
+            "diff": text("The difference, as a unified diff where there is one."),
+        }),
+    );
+    let mut change = object(
+        &["change_id", "status", "tool", "requester", "approval", "plan", "next"],
+        json!({
+            "change_id": text("The change: `change_approve`, `change_apply` and `change_show` take it."),
+            "status": text("`pending_approval`, or what became of the same change, asked for before."),
+            "tool": text("The tool that made the plan."),
+            "requester": text("Who asked for it."),
+            "approval": { "type": "object", "description": "Whether it is approved, by whom, and until when it can be." },
+            "plan": plan,
+            "next": text("Who does what next."),
+        }),
+    );
+    change["description"] = json!("A planned change, which waits for approval. Nothing was changed.");
+    change
 }
 
 fn of_call(door: CallDoor) -> Shape {
