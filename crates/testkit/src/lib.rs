@@ -48,8 +48,20 @@ pub fn permit(tool: &Arc<Tool>, arguments: Value) -> Permit {
 /// A permit for this caller, good for so long.
 pub fn permit_for(caller: Arc<Caller>, tool: &Arc<Tool>, arguments: Value, good_for: Duration) -> Permit {
     let kind = Kind::tool(tool.name.as_str(), tool::json::raw(&arguments));
-    let call = Arc::new(Call::new(kind, Face::Rest, RequestId::ours("req-test")));
-    Permit::grant(seal(), caller, Arc::clone(tool), call, Arc::new(arguments), Instant::now() + good_for)
+    let call = Call::new(kind, Face::Rest, RequestId::ours("req-test"));
+    permit_for_call(call, caller, tool, arguments, good_for)
+}
+
+/// A permit for this very call.
+pub fn permit_for_call(
+    call: Call,
+    caller: Arc<Caller>,
+    tool: &Arc<Tool>,
+    arguments: Value,
+    good_for: Duration,
+) -> Permit {
+    let deadline = Instant::now() + good_for;
+    Permit::grant(seal(), caller, Arc::clone(tool), Arc::new(call), Arc::new(arguments), deadline)
 }
 
 /// A permit for one of a provider's tools, after the provider has brought the arguments into normal form.

@@ -21,12 +21,24 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("web", &["tool", "state"]),
     ("files", &["tool", "state"]),
     ("lab", &["tool"]),
+    ("telemetry", &["tool"]),
     ("testkit", &["tool", "state"]),
     (
         "portcullis",
         &[
-            "tool", "state", "audit", "change", "gate", "store", "admin", "serve", "sql", "web", "files",
+            "tool",
+            "state",
+            "audit",
+            "change",
+            "gate",
+            "store",
+            "admin",
+            "serve",
+            "sql",
+            "web",
+            "files",
             "lab",
+            "telemetry",
         ],
     ),
     ("bench", &[]),
@@ -34,14 +46,18 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
 ];
 
 /// What tests of any crate may know besides.
-const TESTS_MAY_KNOW: &[&str] = &["testkit", "store"];
+const TESTS_MAY_KNOW: &[&str] = &["testkit", "store", "lab"];
 
 /// Dependencies that belong to some crates alone, and why.
 const FENCED: &[(&str, &[&str], &str)] = &[
     ("sqlx", &["store", "sql"], "only the store and the sql room talk to databases"),
     ("rusqlite", &["store", "sql"], "only the store and the sql room talk to databases"),
     ("rmcp", &["upstream"], "the wire layer is our own; rmcp is for upstream's OAuth client and for tests"),
-    ("reqwest", &["web"], "one guarded client: every address is checked when it connects"),
+    (
+        "reqwest",
+        &["web", "telemetry"],
+        "one guarded client for what callers name; collectors are the operator's own",
+    ),
     ("clap", &["portcullis"], "only the binary has a command line"),
     ("anyhow", &["portcullis", "bench", "xtask"], "rooms say what went wrong with a type"),
     ("jsonschema", &["gate", "portcullis"], "arguments are validated on the road, once"),

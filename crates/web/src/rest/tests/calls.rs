@@ -160,9 +160,8 @@ async fn a_trace_is_passed_on() {
     );
     call.traceparent = Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into());
     let caller = testkit::caller("tester", tool::PrincipalKind::Human);
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
-    let permit =
-        tool::Permit::grant(testkit::seal(), caller, tool, Arc::new(call), Arc::new(json!({})), deadline);
+    let good_for = std::time::Duration::from_secs(30);
+    let permit = testkit::permit_for_call(call, caller, &tool, json!({}), good_for);
     provider.run(permit, testkit::talk()).await.unwrap();
     expect![[r#"
         GET /v1/
