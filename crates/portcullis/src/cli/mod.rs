@@ -40,9 +40,9 @@ const AFTER: &str = "\x1b[1mExit codes:\x1b[0m
   4  denied: not allowed, or not with these arguments
   5  not now: too many calls, or something is down; try again
 
-Commands that need a server use the one that runs on the data folder, through its socket. Where none runs, they
-take the folder's lock and do the same in process. The data folder is --data, else $PORTCULLIS_DATA, else
-`data_dir` of --config or ./portcullis.yaml, else that of the last `demo`.";
+Commands that need a server use the one that runs on the data folder, through its socket. Where
+none runs, they take the folder's lock and do the same in process. The data folder is --data, else
+$PORTCULLIS_DATA, else `data_dir` of --config or ./portcullis.yaml, else that of the last `demo`.";
 
 /// One gate between AI agents and your networks, servers, databases and APIs.
 #[derive(Debug, Parser)]
