@@ -153,7 +153,7 @@ impl KeyDesk {
         Ok(view(&self.change(key, revoke).await?, now))
     }
 
-    pub(crate) async fn update(&self, wanted: Update) -> Result<Value, Fault> {
+    pub(crate) async fn update(&self, wanted: Update, caller: &Identity) -> Result<Value, Fault> {
         let now = self.clock.now();
         if wanted.enabled.is_none()
             && wanted.tier.is_none()
@@ -180,6 +180,10 @@ impl KeyDesk {
             Ok(())
         };
         let key = self.find(&wanted.key).await?;
+        // Switching a human's key on again is as good as making one.
+        if let Some(principal) = self.house.principals().iter().find(|known| known.name == key.principal) {
+            may_stand_for(caller, principal)?;
+        }
         Ok(view(&self.change(key, update).await?, now))
     }
 

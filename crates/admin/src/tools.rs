@@ -281,7 +281,7 @@ impl Provider for Room {
                 return Ok(Reply::Done(self.desk.rotate(permit.parse::<Rotate>()?, caller).await?));
             }
             "keys_list" => self.desk.list().await?,
-            "keys_update" => self.desk.update(permit.parse()?).await?,
+            "keys_update" => self.desk.update(permit.parse()?, permit.caller()).await?,
             "keys_revoke" => self.desk.revoke(&permit.parse::<OneKey>()?.key).await?,
             "usage_read" => self.usage(permit.parse()?).await?,
             "config_reload" => self.reload().await?,

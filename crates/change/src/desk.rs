@@ -75,15 +75,15 @@ impl Desk {
         if replaced.is_none() && open.len() >= self.config.pending_max as usize {
             return Err(too_many_open(&record.requester, open.len()));
         }
-        if let Some(old) = replaced {
-            self.advance(&old.id, Event::Replace { with: &record.id }).await?;
-        }
         let entry = JournalEntry {
             at: record.created_at,
             event: "planned".to_owned(),
             detail: format!("by {}: plan {}", record.requester, record.plan_digest),
         };
         self.changes.insert(&record, &entry).await?;
+        if let Some(old) = replaced {
+            self.advance(&old.id, Event::Replace { with: &record.id }).await?;
+        }
         Ok(record)
     }
 

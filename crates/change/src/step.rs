@@ -156,6 +156,11 @@ pub fn step(
         Event::Claim { by, rules_hash } => {
             expect_requester(change, by)?;
             expect_state(change, "apply", now, &[ChangeState::Approved])?;
+            // What was approved is what is applied: a plan that changed since then in the store is not it.
+            let digest = change.plan.digest();
+            if digest != change.plan_digest {
+                return Err(Refusal::OtherPlan { id: change.id.clone(), digest });
+            }
             if change.rules_hash != rules_hash {
                 return Err(Refusal::RulesChanged(change.id.clone()));
             }

@@ -64,6 +64,9 @@ impl Breaker {
     }
 }
 
+/// How many sources can be failing at once and be remembered.
+const BREAKERS_MAX: usize = 10_000;
+
 /// The breakers of all sources.
 #[derive(Default)]
 pub(crate) struct Breakers {
@@ -96,7 +99,15 @@ impl Breakers {
 
     fn with<T>(&self, source: &Arc<str>, f: impl FnOnce(&mut Breaker) -> T) -> T {
         let mut breakers = self.by_source.lock().unwrap_or_else(PoisonError::into_inner);
-        f(breakers.entry(Arc::clone(source)).or_insert(Breaker::Closed { failures: 0 }))
+        let mut breaker = breakers.get(source).copied().unwrap_or(Breaker::Closed { failures: 0 });
+        let told = f(&mut breaker);
+        // A source without failures needs no memory, and no caller can fill it with names.
+        if breaker == (Breaker::Closed { failures: 0 }) {
+            breakers.remove(source);
+        } else if breakers.len() < BREAKERS_MAX || breakers.contains_key(source) {
+            breakers.insert(Arc::clone(source), breaker);
+        }
+        told
     }
 }
 

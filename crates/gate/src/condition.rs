@@ -1,8 +1,12 @@
 //! Conditions of rules, in CEL (the Common Expression Language).
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
-use cel::{Context, Program, Value as CelValue, to_value};
+use cel::{Context, Program, Value as CelValue};
 use serde_json::{Value, json};
 use tool::{Face, Identity, Timestamp, Tool};
 
@@ -53,14 +57,35 @@ impl<'a> Scene<'a> {
                 "name": tool.name, "effect": tool.effect.as_str(), "source": tool.source, "labels": tool.labels,
             }),
             "arguments" => {
-                return to_value(self.arguments).map_err(|e| format!("the arguments do not fit CEL: {e}"));
+                return Ok(in_cel(self.arguments));
             }
             "target" => Value::from(self.target),
             "face" => Value::from(self.face.as_str()),
             "now" => return Ok(CelValue::Timestamp(self.now.utc().fixed_offset())),
             other => return Err(format!("there is no {other:?}")),
         };
-        to_value(&value).map_err(|e| format!("{name} does not fit CEL: {e}"))
+        Ok(in_cel(&value))
+    }
+}
+
+/// A JSON value as CEL sees it. Integers are `int` wherever they fit, so that conditions can compute with them;
+/// CEL does not mix `int` and `uint`.
+fn in_cel(value: &Value) -> CelValue {
+    match value {
+        Value::Null => CelValue::Null,
+        Value::Bool(bool) => CelValue::Bool(*bool),
+        Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(int), _) => CelValue::Int(int),
+            (None, Some(uint)) => CelValue::UInt(uint),
+            (None, None) => CelValue::Float(number.as_f64().unwrap_or(f64::NAN)),
+        },
+        Value::String(text) => CelValue::String(Arc::new(text.clone())),
+        Value::Array(items) => CelValue::List(Arc::new(items.iter().map(in_cel).collect())),
+        Value::Object(members) => {
+            let members: HashMap<String, CelValue> =
+                members.iter().map(|(name, member)| (name.clone(), in_cel(member))).collect();
+            members.into()
+        }
     }
 }
 

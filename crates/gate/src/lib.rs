@@ -37,7 +37,9 @@ use futures_util::FutureExt as _;
 use serde_json::{Map, Value, json};
 use state::{Artefacts, Cache, Ledger};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tool::{Call, Caller, Clock, Fault, GateSeal, Line, Probe, Reply, RequestId, StopSource, Tool, Tracer};
+use tool::{
+    Call, Caller, Clock, Code, Fault, GateSeal, Line, Probe, Reply, RequestId, StopSource, Tool, Tracer,
+};
 
 pub use config::{
     BreakerConfig, Config, LimitsConfig, OutputConfig, PrincipalConfig, RoleConfig, RuleConfig, RuleParts,
@@ -338,7 +340,9 @@ impl Gate {
         let now = self.clock.now();
         let found =
             identify::identify(credentials, &self.ring, &self.key_hash, principals, &self.seal, now).await;
-        if let Err(fault) = &found {
+        if let Err(fault) = &found
+            && matches!(fault.code, Code::Unauthenticated | Code::Disabled)
+        {
             self.note_refusal(credentials, fault).await;
         }
         found

@@ -15,6 +15,9 @@ use crate::{bound::holds_secret, run::Granted};
 /// The longest idempotency key, in bytes (the draft-ietf-httpapi-idempotency-key-header leaves it open).
 const KEY_BYTES_MAX: usize = 255;
 
+/// The largest answer that is kept for an idempotency key.
+const KEPT_BYTES_MAX: usize = 1024 * 1024;
+
 /// Turns at the same missing answer: one call fetches it, the others wait and find it in the cache.
 #[derive(Default)]
 pub(crate) struct Flights {
@@ -79,7 +82,12 @@ pub(crate) fn kept(outcome: &Outcome) -> String {
         return json!({ "repeated": true, "detail": "the first answer held a secret and is not kept" })
             .to_string();
     }
-    outcome.to_json()
+    let json = outcome.to_json();
+    if json.len() > KEPT_BYTES_MAX {
+        let detail = "the call was made and answered; its answer is too large to be kept";
+        return json!({ "repeated": true, "bytes": json.len(), "detail": detail }).to_string();
+    }
+    json
 }
 
 /// The reply that a kept text stands for: the text as it is, so that whatever was answered once can be answered

@@ -197,29 +197,38 @@ impl Gate {
     /// Returns the changes and how they ended.
     pub async fn recover(self: &Arc<Self>) -> Result<Vec<ChangeRecord>, Fault> {
         let mut settled = Vec::new();
-        for change in self.desk.unfinished().await? {
-            let snapshot = self.snapshot();
-            let standing = match snapshot.catalogue.find(&change.tool) {
-                Some(entry) => look_at(entry, &change.plan).await,
-                None => Err(Fault::not_found(format!("its tool {:?} is gone", change.tool))),
-            };
-            let interrupted =
-                Err(Fault::new(Code::OutcomeUnknown, "the server died while it was being applied"));
-            let (end, _) = judge(&change, interrupted, standing);
-            let mut body = Map::new();
-            body.insert("change".to_owned(), json!(change.id));
-            body.insert("tool".to_owned(), json!(change.tool));
-            let record = self.desk.finish(change, end).await?;
-            body.insert("state".to_owned(), json!(record.state));
-            self.write_audit("change.recovered", body, Durability::Synced).await?;
-            tracing::warn!(
-                change = record.id,
-                state = record.state.as_str(),
-                "a change was interrupted by the end of the process and is settled now"
-            );
-            settled.push(record);
+        loop {
+            // A store lists so many at a time; what is settled is not listed again.
+            let unfinished = self.desk.unfinished().await?;
+            if unfinished.is_empty() {
+                return Ok(settled);
+            }
+            for change in unfinished {
+                settled.push(self.settle_interrupted(change).await?);
+            }
         }
-        Ok(settled)
+    }
+
+    async fn settle_interrupted(&self, change: ChangeRecord) -> Result<ChangeRecord, Fault> {
+        let snapshot = self.snapshot();
+        let standing = match snapshot.catalogue.find(&change.tool) {
+            Some(entry) => look_at(entry, &change.plan).await,
+            None => Err(Fault::not_found(format!("its tool {:?} is gone", change.tool))),
+        };
+        let interrupted = Err(Fault::new(Code::OutcomeUnknown, "the server died while it was being applied"));
+        let (end, _) = judge(&change, interrupted, standing);
+        let record = self.desk.finish(change, end).await?;
+        let mut body = Map::new();
+        body.insert("change".to_owned(), json!(record.id));
+        body.insert("tool".to_owned(), json!(record.tool));
+        body.insert("state".to_owned(), json!(record.state));
+        self.write_audit("change.recovered", body, Durability::Synced).await?;
+        tracing::warn!(
+            change = record.id,
+            state = record.state.as_str(),
+            "a change was interrupted by the end of the process and is settled now"
+        );
+        Ok(record)
     }
 }
 

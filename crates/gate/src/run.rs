@@ -8,8 +8,8 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use serde_json::Value;
 use tokio::{sync::oneshot, time::Instant};
 use tool::{
-    Blame, Call, Caller, Code, Effect, Face, Fault, Line, Permit, Plan, Repeats, Reply, Stop, StopSource,
-    Talk,
+    Blame, Breaks, Call, Caller, Code, Effect, Face, Fault, Line, Permit, Plan, Repeats, Reply, Stop,
+    StopSource, Talk,
 };
 
 use crate::{Gate, breaker::Health, calls::GateCalls, limits::Slot, snapshot::Entry, snapshot::Snapshot};
@@ -30,6 +30,17 @@ pub(crate) struct Granted {
     pub(crate) door: Face,
     /// True where the caller wants to wait less than the tool may take.
     pub(crate) hurried: bool,
+}
+
+impl Granted {
+    /// What a breaker would be opened for by this call.
+    fn breaker(&self) -> Option<&Arc<str>> {
+        match self.entry.tool.breaks {
+            Breaks::BySource => Some(&self.entry.tool.source),
+            Breaks::ByTarget => Some(&self.target),
+            Breaks::Never => None,
+        }
+    }
 }
 
 /// What is to be done with a permit.
@@ -123,7 +134,9 @@ impl Gate {
         });
         loop {
             // A source that is left alone is not waited for: whoever asks learns it at once.
-            self.breakers.admit(&tool.source, &granted.snapshot.config.breaker, Instant::now())?;
+            if let Some(breaker) = granted.breaker() {
+                self.breakers.admit(breaker, &granted.snapshot.config.breaker, Instant::now())?;
+            }
             let fault = match self.attempt(granted, work.clone(), around, stop.clone()).await {
                 Err(fault) if fault.is_transient() => fault,
                 other => return other,
@@ -279,8 +292,10 @@ impl Drop for Learn<'_> {
         let excused = self.granted.hurried || self.calls.was_let_down();
         let late = Instant::now() >= self.granted.deadline && !excused;
         let health = if self.health == Health::Unknown && late { Health::Bad } else { self.health };
-        let source = &self.granted.entry.tool.source;
-        self.gate.breakers.learn(source, health, &self.granted.snapshot.config.breaker, Instant::now());
+        if let Some(breaker) = self.granted.breaker() {
+            let config = &self.granted.snapshot.config.breaker;
+            self.gate.breakers.learn(breaker, health, config, Instant::now());
+        }
     }
 }
 

@@ -8,8 +8,8 @@ use state::{Key, KeySecret, Keys as _, Slot};
 use store::{MemoryCache, SqliteStore};
 use testkit::ManualClock;
 use tool::{
-    Approval, Body, Caching, Code, Deaf, Effect, Face, Kind, Permit, Plan, Provider, Rate, Repeats, Retry,
-    Risk, Secret, Standing, Talk, ToolName, json::raw,
+    Approval, Body, Breaks, Caching, Code, Deaf, Effect, Face, Kind, Permit, Plan, Provider, Rate, Repeats,
+    Retry, Risk, Secret, Standing, Talk, ToolName, json::raw,
 };
 
 use super::*;
@@ -169,7 +169,9 @@ impl Shaky {
             (tool.effect, tool.repeats) = (Effect::Changes, Repeats::Counts);
         }
         write.approval = Approval::Needed;
-        tools.extend([cached, flaky, rare, single, count, slow_write, write]);
+        let (mut fails_free, mut fails_there) = (reading("fails_free"), reading("fails_there"));
+        (fails_free.breaks, fails_there.breaks) = (Breaks::Never, Breaks::ByTarget);
+        tools.extend([cached, flaky, rare, single, count, slow_write, write, fails_free, fails_there]);
         tools.iter_mut().find(|t| t.name.as_str() == "wrong").unwrap().output =
             Some(Arc::new(json!({ "type": "string" })));
         tools.iter_mut().find(|t| t.name.as_str() == "large").unwrap().bytes_max = 100;
@@ -221,7 +223,7 @@ impl Provider for Shaky {
                 *self.state.lock().unwrap() = "written late".into();
                 Ok(Reply::value(json!({})))
             }
-            "fails" => Err(Fault::new(Code::Upstream, "the source failed")),
+            "fails" | "fails_free" | "fails_there" => Err(Fault::new(Code::Upstream, "the source failed")),
             "flaky" if run < 3 => Err(Fault::new(Code::Upstream, "not yet")),
             "wrong" => Ok(Reply::value(json!({ "not": "a string" }))),
             "large" => Ok(Reply::value(json!({ "text": "0123456789".repeat(100) }))),
@@ -561,6 +563,19 @@ async fn a_breaker_opens_and_spares_the_source() {
     assert_eq!(answer.result.unwrap_err().code, Code::Unavailable);
     assert_eq!(house.shaky.runs.load(SeqCst), 5);
     assert_eq!(house.gate.open_breakers(), ["shaky".into()]);
+}
+
+#[tokio::test]
+async fn a_breaker_opens_for_what_its_tool_says() {
+    let house = House::open().await;
+    for _ in 0..6 {
+        house.call("sk_a", "fails_free", json!({})).await;
+        house.call("sk_a", "fails_there", json!({ "text": "down" })).await;
+    }
+    assert_eq!(house.gate.open_breakers(), ["shaky:down".into()]);
+    assert!(house.call("sk_a", "echo", json!({})).await.result.is_ok());
+    let elsewhere = house.call("sk_a", "fails_there", json!({ "text": "up" })).await;
+    assert_eq!(elsewhere.result.unwrap_err().code, Code::Upstream);
 }
 
 #[tokio::test]

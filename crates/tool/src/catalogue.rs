@@ -84,6 +84,17 @@ pub enum Approval {
     Needed,
 }
 
+/// What a breaker is opened for when calls keep failing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Breaks {
+    /// For the source: one that fails is spared by every tool that talks to it.
+    BySource,
+    /// For the target of the call alone: one host that is down says nothing about the others.
+    ByTarget,
+    /// Never: what fails is what the caller wrote, such as free SQL.
+    Never,
+}
+
 /// Who gets to see a tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Audience {
@@ -190,6 +201,8 @@ pub struct Tool {
     pub bytes_max: usize,
     /// How the result is cleaned.
     pub hygiene: Hygiene,
+    /// What a breaker is opened for when calls keep failing.
+    pub breaks: Breaks,
     /// How long an answer may be given again.
     pub caching: Caching,
     /// How a failed attempt is tried again.
@@ -225,6 +238,7 @@ impl Tool {
             time_max: Duration::from_secs(30),
             bytes_max: 1024 * 1024,
             hygiene: Hygiene::Strict,
+            breaks: Breaks::BySource,
             caching: Caching::Off,
             retry: None,
             rate: None,

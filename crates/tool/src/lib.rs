@@ -23,7 +23,7 @@ mod trace;
 pub use call::{Call, Face, Kind, RequestId};
 pub use caller::{Caller, Identity, PrincipalKind};
 pub use catalogue::{
-    Approval, Audience, Caching, Deprecation, Effect, Hygiene, NameError, Rate, Repeats, Retry, Tool,
+    Approval, Audience, Breaks, Caching, Deprecation, Effect, Hygiene, NameError, Rate, Repeats, Retry, Tool,
     ToolName,
 };
 pub use config::{ConfigFault, Meter, Parts, SecretRef, Secrets};

@@ -16,7 +16,9 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tool::{ConfigFault, Cut, Fault, Meter, Outcome, Parts, Permit, Provider, Reply, Talk, Tool, ToolName};
+use tool::{
+    Breaks, ConfigFault, Cut, Fault, Meter, Outcome, Parts, Permit, Provider, Reply, Talk, Tool, ToolName,
+};
 use url::{Host, Url};
 
 use crate::{
@@ -67,7 +69,7 @@ pub struct Config {
 }
 
 /// A method that reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum FetchMethod {
     /// The page.
@@ -255,6 +257,8 @@ fn describe(config: &Config) -> Tool {
     tool.output = Some(Arc::new(schemars::schema_for!(Fetched).to_value()));
     tool.examples = example(config).into_iter().collect();
     tool.labels = vec!["egress".into(), "untrusted".into()];
+    // One host that is down says nothing about the others.
+    tool.breaks = Breaks::ByTarget;
     // A moment more than the fetch itself has, so that its own sentence is heard.
     tool.time_max = Duration::from_millis(config.timeout_ms.saturating_add(1000));
     tool.bytes_max = config.bytes_max.saturating_mul(2).max(tool.bytes_max);

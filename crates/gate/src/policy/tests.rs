@@ -118,9 +118,10 @@ fn what_the_rules_say() {
         json!({ "n": 1 }),
         "t",
         expect![[
-            r#"r: allow ["fs_read"] when arguments.n cannot be evaluated: it came to uint, not to true or false"#
+            r#"r: allow ["fs_read"] when arguments.n cannot be evaluated: it came to int, not to true or false"#
         ]],
     );
+    check(when("arguments.n + 1 == 3 && arguments.n % 2 == 0"), json!({ "n": 2 }), "t", expect!["allowed"]);
     check(
         when("nobody.knows == 1"),
         json!({}),

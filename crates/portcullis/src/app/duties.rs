@@ -29,14 +29,10 @@ impl Duties {
             let gate = Arc::clone(&gate);
             async move { gate.refresh_health().await }
         }));
-        let ring = Arc::clone(&core.ring);
+        let gate = Arc::clone(&core.gate);
         tasks.spawn(every(USAGE_INTERVAL, stop.clone(), move || {
-            let ring = Arc::clone(&ring);
-            async move {
-                if let Err(error) = ring.flush().await {
-                    tracing::warn!(error = %error, "usage counts cannot be written; they are kept and tried again");
-                }
-            }
+            let gate = Arc::clone(&gate);
+            async move { gate.tick().await }
         }));
         let pruned = Arc::clone(core);
         tasks.spawn(every(Duration::from_millis(prune), stop, move || prune_artefacts(Arc::clone(&pruned))));
