@@ -5,7 +5,10 @@ use std::{fmt::Write as _, fs};
 use anyhow::{Context, Result, bail};
 use tool::{Blame, Code};
 
-use crate::shell::{capture, cargo, root};
+use crate::{
+    docs,
+    shell::{capture, cargo, root},
+};
 
 /// The commands whose help is in `docs/cli.md`, in its order.
 const COMMANDS: &[&str] = &[
@@ -38,6 +41,7 @@ type Make = fn() -> Result<String>;
 const FILES: &[(&str, Make)] = &[
     ("docs/faults.md", || Ok(faults())),
     ("docs/cli.md", command_line),
+    ("docs/configuration.md", || docs::configuration(&portcullis(&["config", "schema"])?)),
     ("schema/portcullis.schema.json", || portcullis(&["config", "schema"])),
 ];
 

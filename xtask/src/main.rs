@@ -5,6 +5,7 @@
 mod beds;
 mod bench;
 mod check;
+mod docs;
 mod generated;
 mod house;
 mod proof;
@@ -19,7 +20,7 @@ cargo xtask test             installs what the tests need, then runs all of them
 cargo xtask beds             only installs what the tests need
 cargo xtask proof [--long]   the batteries (kill -9, bad input); writes docs/PROOF.md
 cargo xtask bench [--write]  what a call costs beside a bare server; --write keeps it in bench/RESULTS.md
-cargo xtask generate         writes the generated files anew: docs/faults.md, the config schema, golden files
+cargo xtask generate         writes the generated files anew: docs/faults.md, docs/configuration.md, the config schema
 ";
 
 fn main() -> ExitCode {
