@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use gate::{BreakerConfig, LimitsConfig, OutputConfig, PrincipalConfig, RoleConfig, TierConfig, ToolConfig};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tool::{ConfigFault, SecretRef, json::push_pointer};
 
 /// The configuration of Portcullis. Unknown keys are errors; relative paths start at the folder of the file.
@@ -139,7 +139,7 @@ impl Default for LogConfig {
 }
 
 /// How much is logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LogLevel {
     /// Everything.
@@ -153,7 +153,7 @@ pub(crate) enum LogLevel {
 }
 
 /// What a line of log looks like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LogFormat {
     /// One JSON object.
