@@ -17,8 +17,9 @@ use serde_json::Value;
 /// Connections that are kept open, each with one call at a time.
 const CONNECTIONS: usize = 8;
 
-/// Calls of a slice; slices of the servers take turns, so that a slow moment of the machine meets all of them.
-const SLICE: usize = 4_000;
+/// Calls of a slice, enough that a clock tick is little beside what they cost. Slices of the servers take turns, so
+/// that a slow moment of the machine meets all of them.
+const SLICE: usize = 20_000;
 
 /// Slices per server.
 const SLICES: usize = 5;
