@@ -48,16 +48,16 @@ fn deny() -> Result<()> {
         Err(error) => {
             println!(
                 "    skipped: advisories, whose list cannot be fetched from here: {}",
-                first_line(&error)
+                last_line(&error)
             );
             Ok(())
         }
     }
 }
 
-fn first_line(error: &anyhow::Error) -> String {
+fn last_line(error: &anyhow::Error) -> String {
     let text = format!("{error:#}");
-    text.lines().next().unwrap_or_default().to_owned()
+    text.lines().next_back().unwrap_or_default().trim().to_owned()
 }
 
 /// The cargo-deny on the path, else the one below the target folder, built on first use (about 90 s on two cores).

@@ -95,9 +95,13 @@ fn without_a_server_it_works_under_the_lock() {
 fn where_there_is_nothing_it_says_so() {
     let home = tempfile::tempdir().unwrap();
     let mut page = String::new();
-    for args in
-        [&["tools"][..], &["health"], &["check", "none.yaml"], &["serve", "none.yaml"], &["audit", "verify"]]
-    {
+    for args in [
+        &["tools"][..],
+        &["health", "--url", "http://127.0.0.1:1"],
+        &["check", "none.yaml"],
+        &["serve", "none.yaml"],
+        &["audit", "verify"],
+    ] {
         let said = alone(home.path(), args);
         let line = said.err.replace(home.path().to_str().unwrap(), "HOME");
         page.push_str(&format!(
@@ -109,7 +113,7 @@ fn where_there_is_nothing_it_says_so() {
     }
     expect![[r#"
         tools: 3 portcullis: no data folder is known; name one with --data, or start a server with `portcullis demo`
-        health: 3 portcullis: the server at 127.0.0.1:8000 cannot be reached: Connection refused (os error 111)
+        health --url http://127.0.0.1:1: 3 portcullis: the server at 127.0.0.1:1 cannot be reached: Connection refused (os error 111)
         check none.yaml: 1 error: the file cannot be read: there is no such file
         serve none.yaml: 1 error: the file cannot be read: there is no such file
         audit verify: 3 portcullis: no data folder is known; name one with --data, or start a server with `portcullis demo`
