@@ -11,7 +11,7 @@ use crate::{
 pub(crate) fn all() -> Result<()> {
     beds::prepare()?;
     step("build", || run(&mut cargo(&["test", "--workspace", "--locked", "--no-run"])))?;
-    step("tests", || run(cargo(&["test", "--workspace", "--locked"]).env(BEDS, "required")))
+    step("tests", || run(cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]).env(BEDS, "required")))
 }
 
 /// The variable that makes the beds a must.
