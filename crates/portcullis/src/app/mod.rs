@@ -28,7 +28,7 @@ use state::StateError;
 use store::{MemoryCache, SqliteStore};
 use telemetry::Telemetry;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tool::{Clock, ConfigFault, GateSeal, Parts};
+use tool::{Clock, ConfigFault, GateSeal, Parts, Provider};
 
 pub(crate) use bootstrap::{ShownKey, first as first_key};
 use house::AppHouse;
@@ -162,17 +162,7 @@ impl App {
         let telemetry = telemetry(&loaded)?;
         let parts = parts(&loaded, &metrics, &clock);
         let house = AppHouse::new();
-        let fixed = vec![
-            change::open(Arc::clone(&desk)),
-            admin::open(AdminParts {
-                keys: ring.clone(),
-                usage: store.clone(),
-                artefacts: store.clone(),
-                maker: maker.clone(),
-                clock: Arc::clone(&clock),
-                house: house.clone(),
-            }),
-        ];
+        let fixed = fixed_rooms(&store, &ring, &desk, &maker, &clock, &house);
         let rooms = Rooms::open(&loaded, &parts, fixed).await.map_err(|faults| problems(&loaded, faults))?;
         let snapshot = Snapshot::build(loaded.config.gate(), rooms.providers());
         let snapshot = snapshot.map_err(|faults| problems(&loaded, faults))?;
@@ -313,6 +303,40 @@ impl Core {
     }
 }
 
+/// The rooms that every house has: changes and administration.
+fn fixed_rooms(
+    store: &Arc<SqliteStore>,
+    ring: &Arc<KeyRing>,
+    desk: &Arc<Desk>,
+    maker: &KeyMaker,
+    clock: &Arc<dyn Clock>,
+    house: &Arc<AppHouse>,
+) -> Vec<Arc<dyn Provider>> {
+    let admin = AdminParts {
+        keys: ring.clone(),
+        usage: store.clone(),
+        artefacts: store.clone(),
+        maker: maker.clone(),
+        clock: Arc::clone(clock),
+        house: house.clone(),
+    };
+    vec![change::open(Arc::clone(desk)), admin::open(admin)]
+}
+
+/// The same over an empty store, for their names.
+async fn rehearsed_rooms(
+    loaded: &Loaded,
+    clock: &Arc<dyn Clock>,
+    scratch: &samples::Rehearsal,
+) -> Result<Vec<Arc<dyn Provider>>, ConfigFault> {
+    let cannot = |e: String| ConfigFault::new("", format!("cannot check in a temporary folder: {e}"));
+    let folder = scratch.folder().map_err(|e| cannot(e.to_string()))?;
+    let store = SqliteStore::open(&folder.join("state.db")).await.map_err(|e| cannot(e.to_string()))?;
+    let ring = KeyRing::new(store.clone(), store.clone());
+    let desk = Desk::new(store.clone(), Arc::clone(clock), loaded.config.changes.clone());
+    Ok(fixed_rooms(&store, &ring, &desk, &KeyMaker::new([0; 32]), clock, &AppHouse::new()))
+}
+
 /// Checks a configuration as far as that goes without changing anything: rooms are opened, and closed again.
 ///
 /// Returns the name of what was checked.
@@ -324,7 +348,15 @@ pub(crate) async fn check(mut loaded: Loaded) -> Result<String, Problems> {
     let mut faults = loaded.config.check();
     faults.extend(bootstrap::check(&loaded.config.bootstrap, &parts));
     let rehearsal = samples::rehearse(&mut loaded).await;
-    match Rooms::check(&loaded, &parts).await {
+    let scratch = samples::Rehearsal::new();
+    let fixed = match rehearsed_rooms(&loaded, &clock, &scratch).await {
+        Ok(fixed) => fixed,
+        Err(fault) => {
+            faults.push(fault);
+            Vec::new()
+        }
+    };
+    match Rooms::open(&loaded, &parts, fixed).await {
         Ok(rooms) => {
             if let Err(found) = Snapshot::build(loaded.config.gate(), rooms.providers()) {
                 faults.extend(found);
@@ -335,7 +367,7 @@ pub(crate) async fn check(mut loaded: Loaded) -> Result<String, Problems> {
         }
         Err(found) => faults.extend(found),
     }
-    drop(rehearsal);
+    drop((rehearsal, scratch));
     let mut once: Vec<ConfigFault> = Vec::new();
     for fault in faults {
         if !once.contains(&fault) {

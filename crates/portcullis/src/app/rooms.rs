@@ -45,11 +45,6 @@ impl Rooms {
         empty.renewed(loaded, loaded, parts).await
     }
 
-    /// Opens every room of a configuration to see whether that goes.
-    pub(super) async fn check(loaded: &Loaded, parts: &Parts) -> Result<Self, Vec<ConfigFault>> {
-        Self::open(loaded, parts, Vec::new()).await
-    }
-
     /// The rooms of a new configuration: those whose section is as it was stay, the others are opened anew.
     ///
     /// Error: every fault of every room; nothing is kept open that was opened for this.

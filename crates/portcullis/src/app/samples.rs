@@ -51,8 +51,22 @@ impl Samples {
     }
 }
 
-/// Samples made elsewhere, for a check that must not change anything; gone when this is dropped.
+/// A folder for a check that must not change anything; gone when this is dropped.
 pub(super) struct Rehearsal(PathBuf);
+
+impl Rehearsal {
+    /// One that is not made yet.
+    pub(super) fn new() -> Self {
+        let name = format!("portcullis-check-{}", uuid::Uuid::new_v4().simple());
+        Self(std::env::temp_dir().join(name))
+    }
+
+    /// The folder, made where it is missing.
+    pub(super) fn folder(&self) -> io::Result<&Path> {
+        fs::create_dir_all(&self.0)?;
+        Ok(&self.0)
+    }
+}
 
 impl Drop for Rehearsal {
     fn drop(&mut self) {
@@ -65,7 +79,8 @@ impl Drop for Rehearsal {
 pub(super) async fn rehearse(loaded: &mut Loaded) -> Option<Rehearsal> {
     let lab = loaded.config.lab.clone()?;
     let base = loaded.base_dir.clone();
-    let folder = std::env::temp_dir().join(format!("portcullis-check-{}", uuid::Uuid::new_v4().simple()));
+    let rehearsal = Rehearsal::new();
+    let folder = &rehearsal.0;
     let missing = |path: &Path| !base.join(path).exists();
     let same = |one: &Path, other: &Path| base.join(one) == base.join(other);
     if let Some(path) = lab.shop_database.filter(|path| missing(path)) {
@@ -81,7 +96,7 @@ pub(super) async fn rehearse(loaded: &mut Loaded) -> Option<Rehearsal> {
         let files = loaded.config.files.iter_mut();
         files.filter(|files| same(&files.root, &path)).for_each(|files| files.root.clone_from(&made));
     }
-    Some(Rehearsal(folder))
+    Some(rehearsal)
 }
 
 fn shop_database(path: &Path) -> Result<(), String> {
