@@ -18,7 +18,8 @@ use crate::http::{Answer, exchange, request};
 /// What a newcomer's demo is configured with.
 pub(crate) const QUICKSTART: &str = include_str!("../../../../examples/quickstart/portcullis.yaml");
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_portcullis");
+/// The binary.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_portcullis");
 
 /// A running server. It is killed when it is dropped, by its process id.
 pub(crate) struct App {
@@ -92,6 +93,11 @@ impl App {
         self.server = server;
         ready["url"].as_str().unwrap().clone_into(&mut self.url);
         self.addr = self.url.trim_start_matches("http://").parse().unwrap();
+    }
+
+    /// The folder that it was started in.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
     }
 
     /// The data folder.
@@ -220,7 +226,8 @@ fn program(home: &Path) -> Command {
     command
 }
 
-fn said(Output { status, stdout, stderr }: Output) -> Said {
+/// What a finished command said.
+pub(crate) fn said(Output { status, stdout, stderr }: Output) -> Said {
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Said { code: status.code().unwrap_or(-1), out: text(stdout), err: text(stderr) }
 }

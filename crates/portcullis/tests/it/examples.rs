@@ -1,0 +1,82 @@
+//! Every configuration of `examples/` is good, starts, and does what it is there to show.
+
+use std::{fs, path::Path};
+
+use serde_json::json;
+
+use crate::app::{App, QUICKSTART, alone};
+
+/// Checks an example in an empty folder, then starts it.
+fn start(example: &'static str) -> App {
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join("example.yaml"), example).unwrap();
+    let checked = alone(home.path(), &["check", "example.yaml"]);
+    assert_eq!(checked.code, 0, "{checked:?}");
+    App::with(|_| example.to_owned())
+}
+
+#[test]
+fn every_example_is_tried() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let mut names: Vec<String> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| Path::new(name).extension().is_some_and(|ending| ending == "yaml"))
+        .collect();
+    names.sort();
+    assert_eq!(names, ["files-with-approval.yaml", "rest-api.yaml", "sqlite-only.yaml"]);
+}
+
+#[test]
+fn the_quickstart_starts() {
+    let app = start(QUICKSTART);
+    assert_eq!(app.done("get_top_customers", &json!({ "limit": 1 }))["total_count"], 243);
+}
+
+#[test]
+fn the_example_of_sqlite() {
+    let app = start(include_str!("../../../../examples/sqlite-only.yaml"));
+    let page = app.done("list_customers", &json!({ "limit": 2 }));
+    assert_eq!(page["total_count"], 243, "{page}");
+    assert_eq!(app.done("get_customer", &json!({ "customer_id": 42 }))["name"], "Acme Corp");
+    let missing = app.call("get_customer", &json!({ "customer_id": 9999 }));
+    assert!(
+        missing.status == 404 && missing.line().contains("there is no customer 9999"),
+        "{}",
+        missing.line()
+    );
+    assert!(app.done("count_orders", &json!({}))["states"].as_array().is_some_and(|rows| rows.len() == 3));
+    assert_eq!(app.call("sql_query", &json!({ "sql": "SELECT 1" })).status, 404);
+}
+
+#[test]
+fn the_example_of_a_rest_api() {
+    let app = start(include_str!("../../../../examples/rest-api.yaml"));
+    assert_eq!(app.done("get_customer", &json!({ "customer_id": 42 }))["email"], "contact@acme.com");
+    let orders = app.done("list_orders", &json!({ "customer_id": 42 }));
+    assert!(
+        orders.as_array().is_some_and(|rows| rows.iter().all(|row| row["status"] == "completed")),
+        "{orders}"
+    );
+    let refused = app.call("list_orders", &json!({ "customer_id": 42, "status": "cancelled" }));
+    assert_eq!(refused.status, 403, "{}", refused.line());
+    let missing = app.call("get_customer", &json!({ "customer_id": 9999 }));
+    assert!(missing.status == 404 && missing.line().contains("Customer not found"), "{}", missing.line());
+}
+
+#[test]
+fn the_example_of_files_with_approval() {
+    let app = start(include_str!("../../../../examples/files-with-approval.yaml"));
+    let (writer, alice) = (&app.key, &app.viewer);
+    let outside = app.call("fs_write_text", &json!({ "path": "a.txt", "text": "a" }));
+    assert_eq!(outside.status, 403, "{}", outside.line());
+    let planned =
+        app.done("fs_write_text", &json!({ "path": "drafts/a.md", "text": "a\n", "create_parents": true }));
+    assert_eq!(planned["approval"]["four_eyes"], true, "{planned}");
+    let change = json!({ "change_id": planned["change_id"] });
+    assert_eq!(app.post("/v1/mcp/change_approve", Some(writer), &change).status, 404);
+    let approved = app.post("/v1/mcp/change_approve", Some(alice), &change);
+    assert_eq!(approved.status, 200, "{}", approved.line());
+    app.done("change_apply", &change);
+    assert_eq!(fs::read_to_string(app.files().join("drafts/a.md")).unwrap(), "a\n");
+}
