@@ -215,8 +215,6 @@ mod tests {
             tally.complain(0, Some("a warning"), start + Duration::from_secs(61));
         });
         let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-        // The level is written right-aligned, and what is expected loses its common indent.
-        let log: String = log.lines().map(|line| format!("{}\n", line.trim_start())).collect();
         // How levels are padded depends on the features that others in the workspace ask for.
         let log: String = log.lines().map(|line| format!("{}\n", line.trim_start())).collect();
         expect![[r#"
