@@ -191,7 +191,10 @@ impl Reader {
     /// A text with what differs from run to run as the pages spell it.
     fn shown(&mut self, text: &str) -> String {
         let home = self.app.home().display().to_string();
-        let mut text = text.replace(&format!("{home}/"), "").replace(&self.app.addr.to_string(), SHOWN.0);
+        let mut text = text
+            .replace('\r', "")
+            .replace(&format!("{home}/"), "")
+            .replace(&self.app.addr.to_string(), SHOWN.0);
         text = text.replace(&self.app.lab, SHOWN.1);
         for (pattern, shown) in [
             (
