@@ -31,6 +31,7 @@ pub(crate) const PUBLIC_FILE: &str = "signing.pub";
 pub(crate) struct Stamp {
     /// Its own place.
     pub(crate) seq: u64,
+    #[serde(rename = "timestamp")]
     at: Timestamp,
     #[allow(dead_code, reason = "part of the line; the whole line is compared in `verify`")]
     event: String,

@@ -2,7 +2,7 @@
 //!
 //! # What is on the disk
 //! A folder with segment files `audit-000001.jsonl`, `audit-000002.jsonl`, ..: JSON lines, one record each, with
-//! `seq` (1, 2, 3, .. without a gap, over all segments and restarts), `at`, `event`, the record's own members,
+//! `seq` (1, 2, 3, .. without a gap, over all segments and restarts), `timestamp`, `event`, the record's own members,
 //! `prev` and `hash`. `hash` is BLAKE3 over the line without it, `prev` the hash of the record before. Every so
 //! often a record with the event `checkpoint` signs the chain so far (Ed25519, `signing.key`; the public key is
 //! in `signing.pub`), and a copy of it goes to `checkpoints.jsonl`. One process at a time writes, under a lock on

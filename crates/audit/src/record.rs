@@ -1,6 +1,6 @@
 //! One record: its line, its link to the one before, and how both are read back.
 //!
-//! A line is `{"seq":N,"at":"..","event":"..",<body>,"prev":"<hash>","hash":"<hash>"}` and a line end. `hash` is
+//! A line is `{"seq":N,"timestamp":"..","event":"..",<body>,"prev":"<hash>","hash":"<hash>"}` and a line end. `hash` is
 //! the BLAKE3 hash of the line without its `hash` member (and without the line end), in lowercase hex; `prev` is
 //! the `hash` of the line before, 64 zeros for the first. So no byte of a line can change without its hash, and
 //! anyone with a JSON tool and `b3sum` can check it.
@@ -20,7 +20,7 @@ pub(crate) const LINE_BYTES_MAX: usize = 8 << 20;
 pub(crate) const CHECKPOINT: &str = "checkpoint";
 
 /// Members that belong to the log.
-const RESERVED: [&str; 5] = ["seq", "at", "event", "prev", "hash"];
+const RESERVED: [&str; 5] = ["seq", "timestamp", "event", "prev", "hash"];
 
 /// Members up to this long are kept as they are even in a record that is too large, in bytes.
 const SHORT_MEMBER: usize = 256;
@@ -33,7 +33,8 @@ pub struct Record {
     /// What, as `noun.verb`: `call.intent`, `call.outcome`, `auth.refused`, `server.started`. Anything but
     /// `checkpoint`, which is the log's own.
     pub event: &'static str,
-    /// The rest, redacted by whoever writes it. The names `seq`, `at`, `event`, `prev` and `hash` are the log's.
+    /// The rest, redacted by whoever writes it. The names `seq`, `timestamp`, `event`, `prev` and `hash` are the
+    /// log's.
     pub body: Map<String, Value>,
 }
 
@@ -85,10 +86,10 @@ impl Record {
     }
 }
 
-/// The members `at` and `event`.
+/// The members `timestamp` and `event`.
 pub(crate) fn head(at: Timestamp, event: &str) -> Vec<u8> {
     let mut text = Vec::with_capacity(512);
-    push_member(&mut text, "at", &Value::String(at.to_string()));
+    push_member(&mut text, "timestamp", &Value::String(at.to_string()));
     push_member(&mut text, "event", &Value::String(event.to_owned()));
     text
 }
@@ -222,7 +223,7 @@ fn read_seq(front: &[u8]) -> Option<(u64, &[u8])> {
 }
 
 fn has_event(rest: &[u8], event: &str) -> bool {
-    let Some(rest) = rest.strip_prefix(br#""at":""#) else { return false };
+    let Some(rest) = rest.strip_prefix(br#""timestamp":""#) else { return false };
     let Some(end) = rest.iter().position(|b| *b == b'"') else { return false };
     let Some(rest) = rest[end..].strip_prefix(br#"","event":""#) else { return false };
     rest.strip_prefix(event.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'"'))

@@ -228,9 +228,14 @@ impl Gate {
         }
     }
 
-    /// Who these credentials stand for, for doors that only list.
-    pub async fn identify(&self, credentials: &Credentials) -> Result<Arc<Caller>, Fault> {
-        self.who(credentials, &self.snapshot()).await
+    /// Who these credentials stand for, for doors that only list. The ids are of the request that shows them.
+    pub async fn identify(
+        &self,
+        credentials: &Credentials,
+        request_id: &RequestId,
+        correlation_id: &RequestId,
+    ) -> Result<Arc<Caller>, Fault> {
+        self.who(credentials, &self.snapshot(), request_id, correlation_id).await
     }
 
     /// The tools a caller sees, by name.
@@ -335,6 +340,8 @@ impl Gate {
         &self,
         credentials: &Credentials,
         snapshot: &Snapshot,
+        request_id: &RequestId,
+        correlation_id: &RequestId,
     ) -> Result<Arc<Caller>, Fault> {
         let principals = &snapshot.config.principals;
         let now = self.clock.now();
@@ -343,13 +350,19 @@ impl Gate {
         if let Err(fault) = &found
             && matches!(fault.code, Code::Unauthenticated | Code::Disabled)
         {
-            self.note_refusal(credentials, fault).await;
+            self.note_refusal(credentials, fault, request_id, correlation_id).await;
         }
         found
     }
 
     /// Records a refused login; where there are too many of them, only their number, a minute later.
-    async fn note_refusal(&self, credentials: &Credentials, fault: &Fault) {
+    async fn note_refusal(
+        &self,
+        credentials: &Credentials,
+        fault: &Fault,
+        request_id: &RequestId,
+        correlation_id: &RequestId,
+    ) {
         let seen = {
             let mut noise = self.noise.lock().unwrap_or_else(PoisonError::into_inner);
             noise.see(Instant::now(), fault.code.row().name)
@@ -358,8 +371,13 @@ impl Gate {
         if !seen.record {
             return;
         }
-        tracing::warn!(cause = fault.chain(), "{fault}");
+        let (request_id, correlation_id) = (request_id.as_str(), correlation_id.as_str());
+        tracing::warn!(request_id, correlation_id, cause = fault.chain(), "{fault}");
         let mut body = Map::new();
+        body.insert("request_id".to_owned(), json!(request_id));
+        if correlation_id != request_id {
+            body.insert("correlation_id".to_owned(), json!(correlation_id));
+        }
         body.insert("error".to_owned(), json!(fault.text));
         body.insert("cause".to_owned(), json!(fault.chain()));
         let shown = if matches!(credentials, Credentials::None) { "none" } else { "bearer" };

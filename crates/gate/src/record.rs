@@ -85,14 +85,13 @@ impl Journey {
         put("effect", json!(trail.tool.as_ref().map(|tool| tool.effect)));
         put("target", json!(trail.target));
         put("change", json!(trail.change));
-        put(
-            "params",
-            trail.arguments.as_ref().map_or(Value::Null, |sent| self.gate.redact(sent, &self.snapshot)),
-        );
         put("params_digest", json!(trail.arguments_digest));
         put("snapshot", json!(self.snapshot.hash));
         put("rules", json!(trail.rules_hash));
         put("because", json!(trail.because));
+        // Always there: null says that the call was refused before its arguments were looked at.
+        let params = trail.arguments.as_ref().map(|sent| self.gate.redact(sent, &self.snapshot));
+        body.insert("params".to_owned(), json!(params));
         body
     }
 
@@ -165,6 +164,7 @@ impl Gate {
         body.insert("key".to_owned(), json!(granted.caller.credential));
         body.insert("tool".to_owned(), json!(granted.entry.tool.name));
         body.insert("target".to_owned(), json!(granted.target));
+        body.insert("params".to_owned(), self.redact(&granted.arguments, &granted.snapshot));
         describe(result, &mut body);
         let request_id = granted.call.request_id.as_str();
         tracing::warn!(request_id, tool_name = %granted.entry.tool.name, ok = result.is_ok(), "a change ended after its caller was told that its outcome is unknown");

@@ -4,12 +4,13 @@
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 use state::{CacheKey, ChangeRecord, Claim, LedgerKey};
 use tokio::time::Instant;
 use tool::{
     Approval, Body, Caching, Call, Caller, Code, Face, Fault, Kind, Line, Outcome, Reply, RequestId, Stop,
-    StopSource, Tool, TraceSpan, json::digest,
+    StopSource, Tool, TraceSpan,
+    json::{self as strict, digest},
 };
 
 use crate::{
@@ -94,7 +95,8 @@ impl Journey {
     /// The whole way, from credentials.
     pub(crate) async fn go(mut self, credentials: &Credentials) -> Answer {
         self.gate.metrics.call_began();
-        let result = match self.gate.who(credentials, &self.snapshot).await {
+        let (request_id, correlation_id) = (&self.call.request_id, &self.call.correlation_id);
+        let result = match self.gate.who(credentials, &self.snapshot, request_id, correlation_id).await {
             Ok(caller) => self.walk_with_net(caller).await,
             Err(fault) => Err(fault),
         };
@@ -207,10 +209,19 @@ impl Journey {
         let entry = &subject.entry;
         let mut arguments = match &subject.change {
             Some(change) => change.arguments.clone(),
-            None => entry.input.canonical(self.call.kind.arguments(), bytes_max)?,
+            None => {
+                let sent = self.call.kind.arguments();
+                let canonical = entry.input.canonical(sent, bytes_max);
+                canonical.inspect_err(|_| self.trail.arguments = as_sent(sent, bytes_max))?
+            }
         };
-        let target = entry.provider.target(&entry.tool, &mut arguments)?;
-        Ok((arguments, target))
+        match entry.provider.target(&entry.tool, &mut arguments) {
+            Ok(target) => Ok((arguments, target)),
+            Err(fault) => {
+                self.trail.arguments = Some(Arc::new(arguments));
+                Err(fault)
+            }
+        }
     }
 
     /// Asks the rules, now that it is known exactly what is asked for.
@@ -456,6 +467,12 @@ fn facts(trail: &Trail, call: &Call) -> Vec<(&'static str, String)> {
         facts.push(("portcullis.principal", caller.principal.to_string()));
     }
     facts
+}
+
+/// Arguments that were refused, for the record. Too many, or no JSON at all, are not read for that.
+fn as_sent(sent: &RawValue, bytes_max: usize) -> Option<Arc<Value>> {
+    let text = Some(sent.get()).filter(|text| text.len() <= bytes_max)?;
+    strict::parse(text.as_bytes()).ok().map(Arc::new)
 }
 
 /// An output that breaks its promised schema is ours to mend.

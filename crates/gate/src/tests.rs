@@ -710,7 +710,8 @@ async fn what_was_used_is_counted() {
     for _ in 0..3 {
         house.call("sk_a", "echo", json!({})).await;
     }
-    let alice = house.gate.identify(&Credentials::Bearer(Secret::new("sk_a".into()))).await.unwrap();
+    let (credentials, id) = (Credentials::Bearer(Secret::new("sk_a".into())), RequestId::ours("r1"));
+    let alice = house.gate.identify(&credentials, &id, &id).await.unwrap();
     assert_eq!(house.gate.usage(&alice).await.unwrap(), (3, 3));
     let key = house.gate.ring.get("alice").await.unwrap().unwrap();
     assert_eq!(key.last_used_at, Some(house.clock.now()));

@@ -96,7 +96,8 @@ impl Reach {
             }
             Self::Inside(app) => {
                 let gate = app.gate();
-                let caller = gate.identify(&local()).await.map_err(|fault| refused(&fault, "-"))?;
+                let id = RequestId::ours("-");
+                let caller = gate.identify(&local(), &id, &id).await.map_err(|fault| refused(&fault, "-"))?;
                 Ok(gate.visible(&caller).iter().map(|tool| shown(tool)).collect())
             }
         }

@@ -33,7 +33,7 @@ pub(crate) async fn answer(
 ) -> Result<Response<Body>, Refusal> {
     let credentials = visit.credentials();
     if !upload.is_at_most(STRANGER_BYTES_MAX) {
-        inside.road.identify(&credentials).await?;
+        inside.road.identify(&credentials, &visit.ids).await?;
     }
     let asked = match read(visit, upload).await {
         Ok(body) => Asked::read(inside, door, segment, &body).map_err(Refusal::from),
@@ -47,7 +47,7 @@ pub(crate) async fn answer(
             Ok(show(inside, visit, &asked, answer))
         }
         Err(refusal) => {
-            inside.road.identify(&credentials).await?;
+            inside.road.identify(&credentials, &visit.ids).await?;
             Err(refusal)
         }
     }

@@ -7,7 +7,6 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
-use serde_json::Value;
 use tool::{Caller, Clock, Code, Fault, Line, Secret, Timestamp};
 
 use crate::{
@@ -292,7 +291,7 @@ impl Doors {
     ) -> Result<Response<Body>, Refusal> {
         if !door.takes(method) {
             if door.need == Need::Key {
-                self.inside.road.identify(&visit.credentials()).await?;
+                self.inside.road.identify(&visit.credentials(), &visit.ids).await?;
             }
             return Ok(wrong_method(door, method, visit));
         }
@@ -344,7 +343,7 @@ impl Doors {
         if is_open {
             return Ok(None);
         }
-        let caller = self.inside.road.identify(&credentials).await?;
+        let caller = self.inside.road.identify(&credentials, &visit.ids).await?;
         if need == Need::Metrics && !caller.roles.iter().any(|role| role.as_ref() == "metrics") {
             let text = "metrics need a key with the role \"metrics\", or server.metrics_listen";
             return Err(Fault::new(Code::Denied, text).into());
@@ -373,7 +372,7 @@ fn wrong_method(door: &Door, method: &Method, visit: &Visit) -> Response<Body> {
 
 fn no_door(path: &str) -> Fault {
     let shown: String = path.chars().take(80).collect();
-    Fault::not_found(format!("there is no door at {:?}; GET / shows what there is", Value::from(shown)))
+    Fault::not_found(format!("there is no door at {shown:?}; GET / shows what there is"))
 }
 
 #[cfg(test)]
@@ -402,5 +401,7 @@ mod tests {
         ] {
             assert!(find(path).is_none(), "{path}");
         }
+        let text = r#"there is no door at "/v1/mcp/a/b"; GET / shows what there is"#;
+        assert_eq!(no_door("/v1/mcp/a/b").text, text);
     }
 }

@@ -6,6 +6,8 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use tool::{Caller, Fault, Probe, Tool};
 
+use crate::headers::Ids;
+
 pub(crate) use gate::{Answer, CacheUse, Credentials, LimitState, Request, Stats, SystemSample};
 
 /// The gate, as the doors see it.
@@ -14,7 +16,7 @@ pub(crate) trait Road: Send + Sync {
     /// Takes one call down the road. Dropping the future means that the client left.
     async fn call(&self, request: Request) -> Answer;
     /// Says who comes with these credentials.
-    async fn identify(&self, credentials: &Credentials) -> Result<Arc<Caller>, Fault>;
+    async fn identify(&self, credentials: &Credentials, ids: &Ids) -> Result<Arc<Caller>, Fault>;
     /// The tools this caller may see, sorted by name.
     fn visible(&self, caller: &Caller) -> Arc<[Arc<Tool>]>;
     /// How many sources the catalogue draws on.
@@ -50,8 +52,8 @@ impl Road for Through {
         self.0.call(request).await
     }
 
-    async fn identify(&self, credentials: &Credentials) -> Result<Arc<Caller>, Fault> {
-        self.0.identify(credentials).await
+    async fn identify(&self, credentials: &Credentials, ids: &Ids) -> Result<Arc<Caller>, Fault> {
+        self.0.identify(credentials, &ids.request, &ids.correlation).await
     }
 
     fn visible(&self, caller: &Caller) -> Arc<[Arc<Tool>]> {

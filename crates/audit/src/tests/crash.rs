@@ -50,7 +50,7 @@ fn what_was_left_by_a_kill_is_taken_up() {
 
 #[test]
 fn a_torn_line_is_cut_and_that_is_recorded() {
-    for tail in ["{\"seq\":11,\"at\"", "\0\0\0\0\0\0\0\0", "x\n", "{\"seq\":11,\n", "\n"] {
+    for tail in ["{\"seq\":11,\"timestamp\"", "\0\0\0\0\0\0\0\0", "x\n", "{\"seq\":11,\n", "\n"] {
         let dir = copied(KILLED.path());
         let path = segment(dir.path(), 1);
         let whole = std::fs::read_to_string(&path).unwrap();

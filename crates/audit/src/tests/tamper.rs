@@ -54,7 +54,7 @@ fn rewrite(dir: &Path, seq: u64, change: impl Fn(&str) -> Option<String>) {
         let mut text = Vec::new();
         for line in lines(&segment(dir, number)) {
             let found: Value = serde_json::from_str(&line).unwrap();
-            let members = &line[line.find("\"at\"").unwrap()..line.find("\"prev\"").unwrap()];
+            let members = &line[line.find("\"timestamp\"").unwrap()..line.find("\"prev\"").unwrap()];
             let changed = if found["seq"] == seq { change(members) } else { Some(members.to_owned()) };
             if let Some(members) = changed {
                 link = link.push_line(members.as_bytes(), &mut text);
@@ -187,9 +187,9 @@ fn forged_checkpoints_are_named() {
         expect!["audit-000001.jsonl line 6 (seq 6): checkpoints.jsonl holds another record with this seq"],
     );
     check(
-        |dir| rewrite(dir, 4, |_| Some("\"at\":\"\",\"event\":\"checkpoint\",".to_owned())),
+        |dir| rewrite(dir, 4, |_| Some("\"timestamp\":\"\",\"event\":\"checkpoint\",".to_owned())),
         expect![[
-            r#"audit-000001.jsonl line 4 (seq 4): it is not a checkpoint: "" is not an RFC 3339 time: premature end of input at line 1 column 16"#
+            r#"audit-000001.jsonl line 4 (seq 4): it is not a checkpoint: "" is not an RFC 3339 time: premature end of input at line 1 column 23"#
         ]],
     );
     check(
@@ -241,7 +241,7 @@ fn cuts_are_found_to_and_past_the_last_checkpoint() {
             std::fs::write(&path, &content[..content.len() - 1]).unwrap();
         },
         expect![
-            "audit-000003.jsonl line 12 (seq 36): the line is torn after 377 bytes: the server was stopped while it wrote, and cuts the line when it starts, or someone cut it"
+            "audit-000003.jsonl line 12 (seq 36): the line is torn after 384 bytes: the server was stopped while it wrote, and cuts the line when it starts, or someone cut it"
         ],
     );
 }

@@ -10,7 +10,7 @@ async fn a_record_is_one_line_that_anyone_can_check() {
     let dir = tempfile::tempdir().unwrap();
     write_some(dir.path(), &config(), 1).await;
     let lines = lines(&segment(dir.path(), 1));
-    expect![[r#"{"seq":1,"at":"2026-01-01T00:00:00.000Z","event":"call.outcome","request_id":"req-0","tool":"get_customer","principal":"alice","n":0,"prev":"0000000000000000000000000000000000000000000000000000000000000000","hash":"5cd9bd353432da146c9e8ead66976c0ccaaa1813c3b3756de0b94091f24d4d8f"}"#]].assert_eq(&lines[0]);
+    expect![[r#"{"seq":1,"timestamp":"2026-01-01T00:00:00.000Z","event":"call.outcome","request_id":"req-0","tool":"get_customer","principal":"alice","n":0,"prev":"0000000000000000000000000000000000000000000000000000000000000000","hash":"4b3e5a5a5d66bb3a47f64afd616fa681bac4812ed6241978852dd3311861e56d"}"#]].assert_eq(&lines[0]);
     let start = lines[0].find(r#","hash":""#).unwrap();
     let hash = blake3::hash(format!("{}}}", &lines[0][..start]).as_bytes()).to_hex();
     assert!(lines[0].contains(hash.as_str()));
@@ -142,7 +142,7 @@ async fn a_checkpoint_comes_after_its_time() {
 async fn names_and_events_of_the_log_itself_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let audit = open(dir.path(), &config()).unwrap();
-    for name in ["seq", "at", "event", "prev", "hash"] {
+    for name in ["seq", "timestamp", "event", "prev", "hash"] {
         let mut record = record(0);
         record.body.insert(name.to_owned(), json!(1));
         assert!(

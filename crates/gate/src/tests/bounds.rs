@@ -263,6 +263,27 @@ async fn refused_logins_that_were_held_back_are_summed_up_at_the_end() {
 }
 
 #[tokio::test]
+async fn a_record_says_what_was_asked_for_also_where_it_was_refused() {
+    let house = House::open().await;
+    house.call("sk_a", "echo", json!({ "text": 1, "password": "hunter2" })).await;
+    house.call("sk_a", "nothing", json!({})).await;
+    house.call("sk_x", "echo", json!({})).await;
+    house.trail().await;
+    let query = audit::TailQuery { count: 1000, ..audit::TailQuery::default() };
+    let records = audit::tail(&house.folder.path().join("audit"), &query).unwrap();
+    let lines: Vec<_> = records
+        .iter()
+        .filter(|r| r["event"] != "checkpoint")
+        .map(|r| format!("{} {} {} {}", r["event"], r["request_id"], r["tool"], r["params"]))
+        .collect();
+    expect![[r#"
+        "call.outcome" "r1" "echo" {"text":1,"password":"[redacted]"}
+        "call.outcome" "r1" "nothing" null
+        "auth.refused" "r1" null null"#]]
+    .assert_eq(&lines.join("\n"));
+}
+
+#[tokio::test]
 async fn a_rule_that_names_no_tool_is_refused_before_it_denies_nothing() {
     let aliased = Tool { aliases: vec!["odd.read".into()], ..reading("odd_read") };
     let odd = odd::Odd::new([aliased], at_once(|_| Ok(Reply::value(json!({})))));

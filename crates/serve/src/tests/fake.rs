@@ -16,6 +16,7 @@ use tool::{
     TaskId, Timestamp, Tool, ToolName,
 };
 
+use crate::headers::Ids;
 use crate::road::{Answer, CacheUse, Credentials, LimitState, Request, Road, Stats, SystemSample};
 
 /// Counts, calls and switches of one fake.
@@ -96,7 +97,7 @@ impl Road for FakeRoad {
             cache: CacheUse::None,
             elapsed: Duration::from_micros(1_500),
         };
-        let caller = match self.identify(&request.credentials).await {
+        let caller = match who(&request.credentials) {
             Ok(caller) => caller,
             Err(fault) => {
                 answer.result = Err(fault);
@@ -130,19 +131,8 @@ impl Road for FakeRoad {
         answer
     }
 
-    async fn identify(&self, credentials: &Credentials) -> Result<Arc<Caller>, Fault> {
-        match credentials {
-            Credentials::None => {
-                Err(Fault::new(Code::Unauthenticated, "missing API key; send it as a bearer token"))
-            }
-            Credentials::Local { .. } => Ok(testkit::caller("local", PrincipalKind::Human)),
-            Credentials::Bearer(secret) => match secret.expose() {
-                "good" => Ok(testkit::caller("alice", PrincipalKind::Human)),
-                "metrics" => Ok(testkit::caller("metrics", PrincipalKind::Machine)),
-                "off" => Err(Fault::new(Code::Disabled, "API key disabled")),
-                _ => Err(Fault::new(Code::Unauthenticated, "Invalid API key")),
-            },
-        }
+    async fn identify(&self, credentials: &Credentials, _ids: &Ids) -> Result<Arc<Caller>, Fault> {
+        who(credentials)
     }
 
     fn visible(&self, _caller: &Caller) -> Arc<[Arc<Tool>]> {
@@ -240,5 +230,20 @@ impl FakeRoad {
             details,
         };
         *probes = Arc::new(probes.iter().cloned().chain([probe]).collect());
+    }
+}
+
+fn who(credentials: &Credentials) -> Result<Arc<Caller>, Fault> {
+    match credentials {
+        Credentials::None => {
+            Err(Fault::new(Code::Unauthenticated, "missing API key; send it as a bearer token"))
+        }
+        Credentials::Local { .. } => Ok(testkit::caller("local", PrincipalKind::Human)),
+        Credentials::Bearer(secret) => match secret.expose() {
+            "good" => Ok(testkit::caller("alice", PrincipalKind::Human)),
+            "metrics" => Ok(testkit::caller("metrics", PrincipalKind::Machine)),
+            "off" => Err(Fault::new(Code::Disabled, "API key disabled")),
+            _ => Err(Fault::new(Code::Unauthenticated, "Invalid API key")),
+        },
     }
 }
