@@ -1,6 +1,9 @@
 //! The first change: a plan, an approval by another human, an apply; wholly old or wholly new at any moment.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use serde_json::json;
 
@@ -88,11 +91,17 @@ fn kill_at_any_point_leaves_old_or_new() {
     let target = app.files().join("target.txt");
     let mut old = text(rounds + 1);
     fs::write(&target, &old).unwrap();
+    // What one apply takes here and now, so that kills fall before, into and after it.
+    let id = approved_write(&app, &human, "target.txt", &text(rounds + 2));
+    let started = Instant::now();
+    app.done("change_apply", &json!({ "change_id": id }));
+    let window = u64::try_from(started.elapsed().as_micros()).unwrap() * 5 / 4;
+    old = text(rounds + 2);
     let mut applied = 0;
     for round in 0..rounds {
         let new = text(round);
         let id = approved_write(&app, &human, "target.txt", &new);
-        let wait = Duration::from_micros(dice.below(40_000));
+        let wait = Duration::from_micros(dice.below(window));
         let body = json!({ "change_id": id }).to_string();
         let bearer = format!("Bearer {}", app.key);
         let request = crate::http::request(
@@ -144,7 +153,7 @@ fn kill_at_any_point_leaves_old_or_new() {
     if verified.code != 0 {
         wrong.push(format!("the audit log does not verify: {verified:?}"));
     }
-    eprintln!("{applied} of {rounds} were applied before the end");
+    eprintln!("{applied} of {rounds} were applied before the end, killed within {window} us");
     battery::conclude(
         "kill_change",
         "kill -9 while a change is applied: wholly old or wholly new, and the record agrees",
