@@ -145,10 +145,12 @@ impl<'a> Verifier<'a> {
 
     fn walk(&mut self) -> Result<(), Stop> {
         self.start()?;
+        let next = |segment: u64| self.dir.join(segment_name(segment + 1));
         loop {
+            // Asked before reading: a segment that has a successor grows no more, the last one may.
+            let is_closed = next(self.segment).exists();
             self.segment()?;
-            let next = self.dir.join(segment_name(self.segment + 1));
-            if !next.exists() {
+            if !is_closed {
                 break;
             }
             if self.line == 0 {
@@ -158,7 +160,8 @@ impl<'a> Verifier<'a> {
         }
         self.line += 1;
         let numbers = segments(self.dir)?;
-        if numbers.last().is_some_and(|last| *last > self.segment) {
+        // A successor that is there by now was begun while we read.
+        if numbers.last().is_some_and(|last| *last > self.segment) && !next(self.segment).exists() {
             let name = segment_name(self.segment + 1);
             return Err(problem(name, 0, self.link.seq + 1, "the segment is missing"));
         }
