@@ -73,7 +73,10 @@ async fn approve_through(reach: &Reach, args: &ApproveArgs, out: &Out) -> Result
         out.note(&plain(plan["summary"].as_str().unwrap_or_default()));
         out.note(plain(plan["diff"].as_str().unwrap_or_default()).trim_end());
     }
-    if !args.yes && out.interactive() {
+    if !args.yes {
+        if !out.interactive() {
+            return Err(Failure::new(Exit::Failed, "not approved: there is nobody here to ask; say --yes"));
+        }
         out.note("approve this? [y/N]");
         let mut answer = String::new();
         // An end of input is a no.

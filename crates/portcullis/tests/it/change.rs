@@ -51,6 +51,8 @@ fn a_change_over_the_command_line() {
     let id = planned["change_id"].as_str().unwrap();
     let pending = app.cli(&["pending", "--json"]);
     assert!(pending.code == 0 && pending.out.contains(id), "{pending:?}");
+    let unasked = app.cli(&["approve", id]);
+    assert!(unasked.code == 1 && unasked.err.contains("say --yes"), "{unasked:?}");
     let approved = app.cli(&["approve", id, "--yes", "--reason", "looks right"]);
     assert_eq!(approved.code, 0, "{approved:?}");
     app.done("change_apply", &json!({ "change_id": id }));
