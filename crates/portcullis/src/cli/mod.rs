@@ -98,7 +98,7 @@ enum Command {
     Deny(changes::DenyArgs),
     /// Apply an approved change
     Apply(changes::ApplyArgs),
-    /// Ask whether a server is ready: exit code 0 or 1, for containers without curl
+    /// Ask whether a server is ready, for containers without curl: exit code 0 where it is
     Health(health::HealthArgs),
     /// Show the configuration as it is taken, or its schema
     #[command(subcommand)]
