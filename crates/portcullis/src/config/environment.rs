@@ -58,7 +58,7 @@ pub(crate) const VARIABLES: &[Variable] = &[
     variable("API_MAX_KEEPALIVE", "idle connections to it that are kept", |t, v| {
         t.integer("/rest/apis/api/max_keepalive", v)
     }),
-    variable("DB_URL", "the database: sqlite:///path/to/file.db", db_url),
+    variable("DB_URL", "the database: sqlite:///file.db, or sqlite:////path/to/file.db", db_url),
     variable("DB_POOL_SIZE", "queries at once", |t, v| t.add("/sql/databases/main/readers", v)),
     variable("DB_POOL_MAX_OVERFLOW", "more queries at once, when all are busy", |t, v| {
         t.add("/sql/databases/main/readers", v)
@@ -322,13 +322,13 @@ fn db_url(taken: &mut Taken<'_>, value: &str) -> Result<(), String> {
     let Some(rest) = rest else {
         let scheme = value.split(':').next().unwrap_or_default();
         return Err(format!(
-            "databases of {scheme} are not part of this version; expected sqlite:///path/to/file.db"
+            "databases of {scheme} are not part of this version; expected sqlite:///file.db, or sqlite:////path/to/file.db"
         ));
     };
     // SQLAlchemy's spelling: three slashes for a relative path, four for an absolute one.
     let path = rest.strip_prefix('/').unwrap_or(rest);
     if path.is_empty() || path == ":memory:" {
-        return Err("it names no file; expected sqlite:///path/to/file.db".to_owned());
+        return Err("it names no file; expected sqlite:///file.db, or sqlite:////path/to/file.db".to_owned());
     }
     taken.database("main", path)
 }

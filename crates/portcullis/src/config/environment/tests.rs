@@ -130,7 +130,7 @@ fn what_does_not_fit_is_said_with_the_name_of_the_variable() {
             error: expected seconds, found "soon"
               --> environment: API_TIMEOUT_SECONDS
 
-            error: databases of postgresql are not part of this version; expected sqlite:///path/to/file.db
+            error: databases of postgresql are not part of this version; expected sqlite:///file.db, or sqlite:////path/to/file.db
               --> environment: DB_URL
 
             error: expected a whole number, found "-1"
