@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use state::{Key, KeySecret, Keys, Slot, Swap};
 use tool::{Clock, Code, Fault, Identity, Outcome, PrincipalKind, Secret, Timestamp};
 
-use crate::{House, KeyMaker, Principal, SECRET_NOTE};
+use crate::{House, KeyMaker, Principal};
 
 /// How often a key is read again when somebody else was faster to change it.
 const ATTEMPTS_MAX: usize = 8;
@@ -318,9 +318,7 @@ fn status(key: &Key, now: Timestamp) -> &'static str {
 fn shown_once(secret: &Secret, mut view: Value) -> Outcome {
     view["key"] = secret.expose().into();
     view["note"] = "the key is shown this once; keep it where secrets are kept".into();
-    let mut outcome = Outcome::new(view);
-    outcome.notes.insert(SECRET_NOTE.to_owned(), true.into());
-    outcome
+    Outcome::with_secret(view)
 }
 
 /// A secret of a human is made by a human: an agent that could make one would approve its own changes with it.

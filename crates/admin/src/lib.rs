@@ -3,8 +3,8 @@
 //! - [`open`] offers the tools over [`AdminParts`]; what only the binary can do stands behind [`House`];
 //! - [`KeyMaker`] makes and hashes the secrets of keys, [`NewKey`] makes whole keys, also for the binary's own.
 //!
-//! Invariants: a secret is shown once, in the answer of the call that made it, which carries the note
-//! [`SECRET_NOTE`]; the store has only hashes keyed with a pepper that is not in the store; only a human makes a
+//! Invariants: a secret is shown once, in the answer of the call that made it, which says so
+//! (`Outcome::with_secret`); the store has only hashes keyed with a pepper that is not in the store; only a human makes a
 //! secret that stands for a human, so that no agent can approve its own changes.
 
 mod artefacts;
@@ -21,10 +21,6 @@ use tool::{Clock, Fault, PrincipalKind, Provider};
 
 pub use keys::{Minted, NewKey};
 pub use maker::{KeyMaker, LABEL_CHARS_MAX, is_label};
-
-/// The note (`true`) of an outcome that holds a new secret: it is to be delivered once, as it is, and neither
-/// cleaned, cached, remembered for an idempotency key nor written down.
-pub const SECRET_NOTE: &str = "secret";
 
 /// A declared principal, as far as keys go.
 #[derive(Clone, Debug, PartialEq, Eq)]

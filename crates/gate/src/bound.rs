@@ -24,7 +24,7 @@ pub(crate) async fn bound(
     now: Timestamp,
 ) -> Result<Outcome, Fault> {
     // What holds a secret is delivered once, as it is, and kept nowhere.
-    let secret = holds_secret(&outcome);
+    let secret = outcome.holds_secret();
     let profile = if secret { Hygiene::Off } else { tool.hygiene };
     let json = clean(&mut outcome, profile, &config.redact_names)?;
     if secret || json.get().len() <= tool.bytes_max {
@@ -41,11 +41,6 @@ pub(crate) async fn bound(
     outcome.body = Body::Raw(Arc::from(to_raw_value(&preview).map_err(Fault::internal)?));
     outcome.cut = Some(Cut { bound: "bytes", artefact: artefact.map(Into::into) });
     Ok(outcome)
-}
-
-/// True where an outcome holds a new secret (`admin::SECRET_NOTE`).
-pub(crate) fn holds_secret(outcome: &Outcome) -> bool {
-    outcome.notes.get("secret") == Some(&Value::Bool(true))
 }
 
 /// The body as clean JSON text. A source's own text of which nothing had to go stays as it came, byte for byte.

@@ -10,7 +10,7 @@ use serde_json::{json, value::RawValue};
 use state::{CacheKey, Cached, LedgerKey};
 use tool::{Body, Code, Cut, Fault, Outcome, Reply, json::digest};
 
-use crate::{bound::holds_secret, run::Granted};
+use crate::run::Granted;
 
 /// The longest idempotency key, in bytes (the draft-ietf-httpapi-idempotency-key-header leaves it open).
 const KEY_BYTES_MAX: usize = 255;
@@ -78,7 +78,7 @@ pub(crate) fn surely_had_no_effect(fault: &Fault) -> bool {
 
 /// What the ledger keeps of an answer: one that held a secret is not kept.
 pub(crate) fn kept(outcome: &Outcome) -> String {
-    if holds_secret(outcome) {
+    if outcome.holds_secret() {
         return json!({ "repeated": true, "detail": "the first answer held a secret and is not kept" })
             .to_string();
     }
@@ -106,7 +106,7 @@ struct Remembered {
 
 /// What the cache keeps of an outcome; `None` where it holds a secret.
 pub(crate) fn remember(outcome: &Outcome) -> Result<Option<Cached>, Fault> {
-    if holds_secret(outcome) {
+    if outcome.holds_secret() {
         return Ok(None);
     }
     let body = RawValue::from_string(outcome.to_json()).map_err(Fault::internal)?;

@@ -66,10 +66,28 @@ pub struct Cut {
 }
 
 impl Outcome {
+    /// The note (`true`) of an outcome that holds a new secret.
+    pub const SECRET_NOTE: &str = "secret";
+
     /// A whole result.
     #[must_use]
     pub fn new(value: Value) -> Self {
         Self { body: Body::Value(value), cut: None, notes: Map::new() }
+    }
+
+    /// A whole result that holds a new secret: it is to be delivered once, as it is, and neither cleaned, cached,
+    /// remembered for an idempotency key nor written down.
+    #[must_use]
+    pub fn with_secret(value: Value) -> Self {
+        let mut outcome = Self::new(value);
+        outcome.notes.insert(Self::SECRET_NOTE.to_owned(), Value::Bool(true));
+        outcome
+    }
+
+    /// True for a result that was made by [`Outcome::with_secret`].
+    #[must_use]
+    pub fn holds_secret(&self) -> bool {
+        self.notes.get(Self::SECRET_NOTE) == Some(&Value::Bool(true))
     }
 
     /// The result as a value; raw JSON is parsed, and `null` where that fails.

@@ -4,10 +4,10 @@ use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 use state::{Key, Keys, Slot, Swap};
 use tokio::task::JoinSet;
-use tool::{Clock as _, Code, PrincipalKind, Secret};
+use tool::{Clock as _, Code, Outcome, PrincipalKind, Secret};
 
 use super::{Bed, check};
-use crate::{KeyMaker, NewKey, SECRET_NOTE};
+use crate::{KeyMaker, NewKey};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -48,7 +48,7 @@ fn key_in(shown: &Value) -> String {
 async fn a_key_is_made_shown_once_and_found() {
     let bed = Bed::new().await;
     let outcome = bed.run_as("root", PrincipalKind::Human, "keys_create", order()).await.unwrap();
-    assert_eq!(outcome.notes[SECRET_NOTE], true);
+    assert_eq!(outcome.notes[Outcome::SECRET_NOTE], true);
     let shown = outcome.to_value();
     let secret = key_in(&shown);
     assert!(KeyMaker::plausible(&secret));
@@ -103,7 +103,7 @@ async fn only_an_answer_with_a_secret_has_the_note() {
         ("keys_revoke", json!({ "key": "billing-ci" }), false),
     ] {
         let outcome = bed.run_as("root", PrincipalKind::Human, name, arguments).await.unwrap();
-        assert_eq!(outcome.notes.contains_key(SECRET_NOTE), noted, "{name}");
+        assert_eq!(outcome.notes.contains_key(Outcome::SECRET_NOTE), noted, "{name}");
         assert_eq!(outcome.to_value().get("key").is_some(), noted, "{name}");
     }
 }

@@ -114,7 +114,7 @@ async fn a_cut_answer_keeps_within_its_bound_whatever_it_holds() {
 async fn a_secret_is_kept_nowhere_even_where_it_is_too_large() {
     let work = at_once(|_| {
         let mut outcome = Outcome::new(json!({ "key": "sk_live_0123456789", "about": "x".repeat(1_000) }));
-        outcome.notes.insert("secret".to_owned(), json!(true));
+        outcome.notes.insert(Outcome::SECRET_NOTE.to_owned(), json!(true));
         Ok(Reply::Done(outcome))
     });
     let house = House::with_odd([Tool { bytes_max: 256, ..cached("mint") }], work).await;
