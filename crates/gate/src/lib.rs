@@ -409,11 +409,6 @@ impl Gate {
         Ok(self.artefacts.prune(self.clock.now(), bytes_max).await?)
     }
 
-    /// Writes an audit record about the house itself: `server.started`, `config.reloaded`.
-    pub async fn note(&self, event: &'static str, body: Map<String, Value>) -> Result<(), Fault> {
-        self.write_audit(event, body, Durability::Synced).await
-    }
-
     pub(crate) fn new_request_id(&self) -> RequestId {
         RequestId::ours(uuid::Uuid::now_v7().to_string())
     }

@@ -2,7 +2,7 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use state::Artefacts as _;
+use gate::Gate;
 use tokio::{task::JoinSet, time::MissedTickBehavior};
 use tool::{Stop, StopSource};
 
@@ -34,8 +34,8 @@ impl Duties {
             let gate = Arc::clone(&gate);
             async move { gate.tick().await }
         }));
-        let pruned = Arc::clone(core);
-        tasks.spawn(every(Duration::from_millis(prune), stop, move || prune_artefacts(Arc::clone(&pruned))));
+        let gate = Arc::clone(&core.gate);
+        tasks.spawn(every(Duration::from_millis(prune), stop, move || prune_artefacts(Arc::clone(&gate))));
         Self { source, tasks }
     }
 
@@ -46,12 +46,11 @@ impl Duties {
     }
 }
 
-async fn prune_artefacts(core: Arc<Core>) {
-    let bytes_max = core.loaded().config.output.artefacts_total_bytes_max;
-    match core.store.prune(core.clock.now(), bytes_max).await {
+async fn prune_artefacts(gate: Arc<Gate>) {
+    match gate.prune().await {
         Ok(0) => {}
         Ok(forgotten) => tracing::debug!(forgotten, "kept results were forgotten"),
-        Err(error) => tracing::warn!(error = %error, "kept results cannot be pruned"),
+        Err(fault) => tracing::warn!(error = fault.chain(), "kept results cannot be pruned"),
     }
 }
 
