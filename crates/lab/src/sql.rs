@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use crate::shop;
 
 /// The tables of the shop and all of its rows, as one SQL script that SQLite and PostgreSQL take:
-/// `customers(id, name, email, city, created_at)` and `orders(id, customer_id, status, total, created_at)`.
+/// `customers(id, name, email, city, created_at)` and `orders(id, customer_id, status, total, created_at)`. Whoever
+/// runs it does so in one transaction.
 ///
 /// By the sum of their orders the first two of the 243 customers are Acme Corp with 150,000 and Beta Inc with
 /// 120,000; nobody else comes near.
@@ -32,12 +33,10 @@ pub fn shop_sql() -> String {
         )
         .expect("a string takes all that is written");
     }
-    script.push_str("COMMIT;\n");
     script
 }
 
 const SCHEMA: &str = "\
-BEGIN;
 CREATE TABLE customers (
   id INTEGER PRIMARY KEY,
   name TEXT NOT NULL,

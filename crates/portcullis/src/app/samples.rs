@@ -106,11 +106,7 @@ fn shop_database(path: &Path) -> Result<(), String> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(|e| e.to_string())?;
     }
-    let script = lab::shop_sql();
-    // The database is made in one transaction anyway.
-    let script = script.strip_prefix("BEGIN;\n").unwrap_or(&script);
-    let script = script.strip_suffix("COMMIT;\n").unwrap_or(script);
-    sql::create_from_script(path, script).map_err(|e| e.to_string())
+    sql::create_from_script(path, &lab::shop_sql()).map_err(|e| e.to_string())
 }
 
 /// Fills a folder that does not exist yet.
