@@ -4,7 +4,10 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use state::{Artefacts, Usage};
-use tool::{Audience, Clock, Code, Effect, Fault, Hygiene, Permit, Provider, Reply, Talk, Tool, ToolName};
+use tool::{
+    Audience, Clock, Code, Effect, Fault, Hygiene, Permit, Provider, Reply, Talk, Tool, ToolName,
+    json::closed_object,
+};
 
 use crate::{
     AdminParts, House, LABEL_CHARS_MAX, artefacts,
@@ -55,7 +58,7 @@ const ADMIN: Line = Line {
     time_max: SHORT,
     // The beginnings of keys tell keys apart, and must not be taken for whole ones.
     hygiene: Hygiene::Standard,
-    input: || object(&json!({}), &[]),
+    input: || closed_object(&json!({}), &[]),
     example: "{}",
 };
 
@@ -95,14 +98,14 @@ const TABLE: &[Line] = &[
         name: "keys_revoke",
         about: "Revokes an API key for good, at once.",
         effect: Effect::Destroys,
-        input: || object(&json!({ "key": key_schema() }), &["key"]),
+        input: || closed_object(&json!({ "key": key_schema() }), &["key"]),
         example: r#"{"key": "billing-ci"}"#,
         ..ADMIN
     },
     Line {
         name: "usage_read",
         about: "Tells how many calls a key made today and this month (UTC), or every key. The last second may be missing.",
-        input: || object(&json!({ "key": key_schema() }), &[]),
+        input: || closed_object(&json!({ "key": key_schema() }), &[]),
         example: r#"{"key": "billing-ci"}"#,
         ..ADMIN
     },
@@ -152,10 +155,6 @@ impl Line {
     }
 }
 
-fn object(members: &Value, required: &[&str]) -> Value {
-    json!({ "type": "object", "properties": members, "required": required, "additionalProperties": false })
-}
-
 fn key_schema() -> Value {
     json!({ "type": "string", "minLength": 1, "maxLength": 64, "description": "The key's id or label, never the key itself." })
 }
@@ -179,7 +178,7 @@ fn create_schema() -> Value {
             "description": "Your own name for the user, in logs and answers; the principal's where left out.",
         },
     });
-    object(&members, &["label", "principal"])
+    closed_object(&members, &["label", "principal"])
 }
 
 fn rate_schema(about: &str, nullable: bool) -> Value {
@@ -195,7 +194,7 @@ fn update_schema() -> Value {
         "rate_per_minute": rate_schema("Calls in any 60 seconds; null for the tier's limit.", true),
         "expires_at": { "type": ["string", "null"], "format": "date-time", "maxLength": 64, "description": "When it ends, as RFC 3339; null for never." },
     });
-    object(&members, &["key"])
+    closed_object(&members, &["key"])
 }
 
 fn rotate_schema() -> Value {
@@ -206,7 +205,7 @@ fn rotate_schema() -> Value {
             "description": "How long the secret of before stays good. The one before that ends at once.",
         },
     });
-    object(&members, &["key"])
+    closed_object(&members, &["key"])
 }
 
 fn tail_schema() -> Value {
@@ -220,7 +219,7 @@ fn tail_schema() -> Value {
         "request_id": text("Only this call."),
         "since_seq": { "type": "integer", "minimum": 0, "description": "Only records after this sequence number." },
     });
-    object(&members, &[])
+    closed_object(&members, &[])
 }
 
 fn artefact_schema() -> Value {
@@ -232,7 +231,7 @@ fn artefact_schema() -> Value {
             "default": artefacts::LIMIT, "description": "How many bytes at most.",
         },
     });
-    object(&members, &["artefact"])
+    closed_object(&members, &["artefact"])
 }
 
 /// The arguments of `keys_revoke`.
@@ -281,7 +280,7 @@ impl Provider for Room {
                 return Ok(Reply::Done(self.desk.rotate(permit.parse::<Rotate>()?, caller).await?));
             }
             "keys_list" => self.desk.list().await?,
-            "keys_update" => self.desk.update(permit.parse()?, permit.caller()).await?,
+            "keys_update" => self.desk.update(permit.parse()?, caller).await?,
             "keys_revoke" => self.desk.revoke(&permit.parse::<OneKey>()?.key).await?,
             "usage_read" => self.usage(permit.parse()?).await?,
             "config_reload" => self.reload().await?,

@@ -4,7 +4,9 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use state::{ChangeFilter, ChangeRecord, ChangeState, JournalEntry};
-use tool::{Audience, Effect, Fault, Identity, Permit, Provider, Reply, Talk, Tool, ToolName};
+use tool::{
+    Audience, Effect, Fault, Identity, Permit, Provider, Reply, Talk, Tool, ToolName, json::closed_object,
+};
 
 use crate::{
     Desk, Verdict,
@@ -55,7 +57,7 @@ const TABLE: &[Line] = &[
         effect: Effect::Reads,
         audience: Audience::Callers,
         time_max: SHORT,
-        input: || object(&json!({ "state": state_schema(), "limit": limit_schema() }), &[]),
+        input: || closed_object(&json!({ "state": state_schema(), "limit": limit_schema() }), &[]),
     },
     Line {
         name: "change_show",
@@ -63,7 +65,7 @@ const TABLE: &[Line] = &[
         effect: Effect::Reads,
         audience: Audience::Callers,
         time_max: SHORT,
-        input: || object(&json!({ "change_id": id_schema() }), &["change_id"]),
+        input: || closed_object(&json!({ "change_id": id_schema() }), &["change_id"]),
     },
     Line {
         name: "change_withdraw",
@@ -71,7 +73,7 @@ const TABLE: &[Line] = &[
         effect: Effect::Changes,
         audience: Audience::Callers,
         time_max: SHORT,
-        input: || object(&json!({ "change_id": id_schema() }), &["change_id"]),
+        input: || closed_object(&json!({ "change_id": id_schema() }), &["change_id"]),
     },
     Line {
         name: "change_apply",
@@ -79,7 +81,7 @@ const TABLE: &[Line] = &[
         effect: Effect::Changes,
         audience: Audience::Callers,
         time_max: APPLY_TIME_MAX,
-        input: || object(&json!({ "change_id": id_schema() }), &["change_id"]),
+        input: || closed_object(&json!({ "change_id": id_schema() }), &["change_id"]),
     },
     Line {
         name: "change_pending",
@@ -87,7 +89,7 @@ const TABLE: &[Line] = &[
         effect: Effect::Reads,
         audience: Audience::Admins,
         time_max: SHORT,
-        input: || object(&json!({ "state": pending_schema(), "limit": limit_schema() }), &[]),
+        input: || closed_object(&json!({ "state": pending_schema(), "limit": limit_schema() }), &[]),
     },
     Line {
         name: "change_review",
@@ -95,7 +97,7 @@ const TABLE: &[Line] = &[
         effect: Effect::Reads,
         audience: Audience::Admins,
         time_max: SHORT,
-        input: || object(&json!({ "change_id": id_schema() }), &["change_id"]),
+        input: || closed_object(&json!({ "change_id": id_schema() }), &["change_id"]),
     },
     Line {
         name: "change_approve",
@@ -105,7 +107,7 @@ const TABLE: &[Line] = &[
         time_max: SHORT,
         input: || {
             let members = json!({ "change_id": id_schema(), "plan_digest": digest_schema(), "reason": reason_schema() });
-            object(&members, &["change_id"])
+            closed_object(&members, &["change_id"])
         },
     },
     Line {
@@ -114,7 +116,9 @@ const TABLE: &[Line] = &[
         effect: Effect::Changes,
         audience: Audience::Admins,
         time_max: SHORT,
-        input: || object(&json!({ "change_id": id_schema(), "reason": reason_schema() }), &["change_id"]),
+        input: || {
+            closed_object(&json!({ "change_id": id_schema(), "reason": reason_schema() }), &["change_id"])
+        },
     },
 ];
 
@@ -131,10 +135,6 @@ impl Line {
         }
         tool
     }
-}
-
-fn object(members: &Value, required: &[&str]) -> Value {
-    json!({ "type": "object", "properties": members, "required": required, "additionalProperties": false })
 }
 
 fn id_schema() -> Value {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use tool::{Breaks, Caching, Deprecation, Rate, Tool, ToolName};
+use tool::{Breaks, Caching, Deprecation, Rate, Tool, ToolName, json::closed_object};
 
 use crate::config::{Config, ParameterConfig, ParameterType, QueryConfig, ToolConfig};
 
@@ -66,7 +66,8 @@ pub(crate) fn free(config: &Config) -> Vec<Tool> {
     query.output = Some(Arc::new(query_output()));
     query.examples = vec![json!({ "sql": "SELECT 1 + ?1 AS sum", "params": [2] })];
     let about = "Lists the tables and columns that sql_query can read.";
-    let input = object(&json!({ "database": database_property(&databases) }), &needs_database(&databases));
+    let input =
+        closed_object(&json!({ "database": database_property(&databases) }), &needs_database(&databases));
     let mut schema = bounded(Tool::reading(schema, &source, about, input), "sql.schema");
     schema.title = Some("List tables".into());
     schema.output = Some(Arc::new(schema_output()));
@@ -147,7 +148,7 @@ fn input(config: &ToolConfig) -> Value {
     let properties = config.parameters.iter().map(|(name, parameter)| (name.clone(), property(parameter)));
     let required: Vec<_> =
         config.parameters.iter().filter(|(_, p)| is_required(p)).map(|(name, _)| name.as_str()).collect();
-    object(&Value::Object(properties.collect()), &required)
+    closed_object(&Value::Object(properties.collect()), &required)
 }
 
 fn output(config: &ToolConfig, columns: &[String]) -> Value {
@@ -203,7 +204,7 @@ fn query_input(bounds: &QueryConfig, databases: &[&str]) -> Value {
             "description": "Rows to skip: next_offset of a truncated answer. Needs an ORDER BY to mean anything."
         }
     });
-    object(&properties, &required)
+    closed_object(&properties, &required)
 }
 
 fn query_output() -> Value {
@@ -257,10 +258,6 @@ fn database_property(databases: &[&str]) -> Value {
 
 fn needs_database<'a>(databases: &[&str]) -> Vec<&'a str> {
     if databases.len() > 1 { vec!["database"] } else { Vec::new() }
-}
-
-fn object(properties: &Value, required: &[&str]) -> Value {
-    json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
 }
 
 fn size(bytes: u32) -> usize {

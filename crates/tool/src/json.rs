@@ -6,7 +6,7 @@ use serde::{
     Deserializer as _,
     de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor},
 };
-use serde_json::{Map, Number, Value, value::RawValue};
+use serde_json::{Map, Number, Value, json, value::RawValue};
 
 /// The deepest nesting that is taken. `serde_json` itself stops at 128.
 pub const DEPTH_MAX: usize = 64;
@@ -74,6 +74,12 @@ pub fn digest(value: &Value) -> String {
 #[must_use]
 pub fn digest_bytes(bytes: &[u8]) -> String {
     format!("b3:{}", blake3::hash(bytes).to_hex())
+}
+
+/// The JSON Schema of an object with these members and no others.
+#[must_use]
+pub fn closed_object(members: &Value, required: &[&str]) -> Value {
+    json!({ "type": "object", "properties": members, "required": required, "additionalProperties": false })
 }
 
 /// `{}`.
@@ -257,11 +263,9 @@ pub fn members(text: &[u8]) -> Result<Vec<(String, &RawValue)>, JsonError> {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use expect_test::{Expect, expect};
     use proptest::prelude::*;
-    use serde_json::json;
-
-    use super::*;
 
     fn check(text: &str, expected: Expect) {
         let shown = match parse(text.as_bytes()) {
