@@ -48,7 +48,11 @@ fn record(n: u64) -> Record {
         "rules": "b3:5cd9bd353432da146c9e8ead66976c0c",
     });
     let clock: Arc<dyn tool::Clock> = testkit::ManualClock::new();
-    Record { at: clock.now(), event: "call.outcome", body: body.as_object().cloned().unwrap_or_default() }
+    Record {
+        at: clock.now(),
+        event: "call.outcome",
+        body: body.as_object().cloned().unwrap_or_default().into(),
+    }
 }
 
 /// User and system time of this process so far, in milliseconds, in steps of 10.

@@ -37,7 +37,7 @@ mod writer;
 pub use config::{Config, SyncMode};
 pub use error::AuditError;
 pub use noise::{Noise, Seen, Summary};
-pub use record::{Durability, Record};
+pub use record::{Body, Durability, Record};
 pub use redact::{MASK, Redactor, mask_text, redact};
 pub use tail::{TailQuery, tail, tail_until};
 pub use verify::{Anchor, Problem, Report, verify, verify_against};

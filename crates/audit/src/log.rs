@@ -25,6 +25,9 @@ use crate::{
 /// Room kept for the checkpoint that ends a segment, in bytes.
 const CHECKPOINT_BYTES: u64 = 640;
 
+/// What a line holds beside its members, in bytes: its seq, both hashes, and their names.
+const LINK_BYTES: u64 = 192;
+
 /// The files' last border: what tests make fail.
 pub(crate) trait Disk: Send {
     /// Writes some of the bytes, and says how many.
@@ -179,6 +182,12 @@ impl Log {
             link = next;
         }
         self.flush(link)
+    }
+
+    /// True where this record goes into the segment that is open.
+    pub(crate) fn has_room(&self, slot: &Slot) -> bool {
+        let line = slot.members.len() as u64 + LINK_BYTES;
+        self.length + line + CHECKPOINT_BYTES <= self.bounds.segment_bytes_max
     }
 
     /// True where the buffer makes the segment too long, unless it holds nothing but one record; `before` is the

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::{Map, Value};
+use crate::Body;
 
 const WINDOW: Duration = Duration::from_secs(60);
 
@@ -87,12 +87,11 @@ impl Summary {
 
     /// The body of its record: `count` and `reasons`.
     #[must_use]
-    pub fn body(&self) -> Map<String, Value> {
-        let reasons = self.reasons.iter().map(|(reason, count)| ((*reason).to_owned(), Value::from(*count)));
-        Map::from_iter([
-            ("count".to_owned(), self.count.into()),
-            ("reasons".to_owned(), Value::Object(reasons.collect())),
-        ])
+    pub fn body(&self) -> Body {
+        let mut body = Body::default();
+        body.put("count", &self.count);
+        body.put("reasons", &self.reasons);
+        body
     }
 }
 
@@ -128,8 +127,7 @@ mod tests {
                     (if seen.record { "recorded" } else { "held" }, seen.summary)
                 }
             };
-            let summary =
-                summary.map(|summary| format!(", {}", Value::Object(summary.body()))).unwrap_or_default();
+            let summary = summary.map(|summary| format!(", {:?}", summary.body())).unwrap_or_default();
             shown += &format!("{second} s: {verdict}{summary}\n");
         }
         shown += &format!("end: {:?}\n", noise.finish().map(|summary| summary.count));

@@ -5,6 +5,9 @@
 //! the `hash` of the line before, 64 zeros for the first. So no byte of a line can change without its hash, and
 //! anyone with a JSON tool and `b3sum` can check it.
 
+use std::fmt;
+
+use serde::Serialize;
 use serde_json::{Map, Value};
 use tool::{Timestamp, json};
 
@@ -35,7 +38,69 @@ pub struct Record {
     pub event: &'static str,
     /// The rest, redacted by whoever writes it. The names `seq`, `timestamp`, `event`, `prev` and `hash` are the
     /// log's.
-    pub body: Map<String, Value>,
+    pub body: Body,
+}
+
+/// The members of a record, written as JSON text where they are put, so that a record costs no tree of values. A
+/// name is put once.
+#[derive(Clone, Default)]
+pub struct Body {
+    /// Members as they stand in the line, each followed by a comma.
+    text: Vec<u8>,
+    members: Vec<Member>,
+}
+
+/// Where a member stands in the text of its body.
+#[derive(Clone, Copy, Debug)]
+struct Member {
+    start: usize,
+    /// Where its name ends, with the quotation marks.
+    named: usize,
+    /// After its comma.
+    end: usize,
+}
+
+impl Body {
+    /// Puts a member.
+    pub fn put(&mut self, name: &str, value: &(impl Serialize + ?Sized)) {
+        debug_assert!(!self.names().any(|known| known == quoted(name)), "{name:?} is put twice");
+        let start = self.text.len();
+        let named = push_member(&mut self.text, name, value);
+        self.members.push(Member { start, named, end: self.text.len() });
+    }
+
+    /// Puts a member where there is something to put.
+    pub fn put_some(&mut self, name: &str, value: Option<&(impl Serialize + ?Sized)>) {
+        if let Some(value) = value {
+            self.put(name, value);
+        }
+    }
+
+    /// The names, as JSON strings.
+    fn names(&self) -> impl Iterator<Item = &[u8]> {
+        self.members.iter().map(|member| &self.text[member.start..member.named])
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.text.strip_suffix(b",").unwrap_or_default();
+        write!(f, "{{{}}}", String::from_utf8_lossy(text))
+    }
+}
+
+impl From<Map<String, Value>> for Body {
+    fn from(members: Map<String, Value>) -> Self {
+        let mut body = Self::default();
+        for (name, value) in &members {
+            body.put(name, value);
+        }
+        body
+    }
+}
+
+fn quoted(name: &str) -> Vec<u8> {
+    serde_json::to_vec(name).expect("a string always has JSON text")
 }
 
 /// How safe a record must be before the write returns.
@@ -70,17 +135,16 @@ impl Record {
                 "the event {CHECKPOINT:?} belongs to the audit log itself"
             )));
         }
-        if let Some(name) = RESERVED.iter().find(|name| self.body.contains_key(**name)) {
+        let is_reserved =
+            |name: &&&str| self.body.names().any(|put| put.get(1..put.len() - 1) == Some(name.as_bytes()));
+        if let Some(name) = RESERVED.iter().find(is_reserved) {
             return Err(AuditError::Record(format!("the member {name:?} belongs to the audit log itself")));
         }
         let mut text = head(self.at, self.event);
-        let start = text.len();
-        for (name, member) in &self.body {
-            push_member(&mut text, name, member);
-        }
-        if text.len() - start > bytes_max {
-            text.truncate(start);
+        if self.body.text.len() > bytes_max {
             push_shortened(&mut text, &self.body, bytes_max);
+        } else {
+            text.extend_from_slice(&self.body.text);
         }
         Ok(text)
     }
@@ -88,32 +152,37 @@ impl Record {
 
 /// The members `timestamp` and `event`.
 pub(crate) fn head(at: Timestamp, event: &str) -> Vec<u8> {
-    let mut text = Vec::with_capacity(512);
-    push_member(&mut text, "timestamp", &Value::String(at.to_string()));
-    push_member(&mut text, "event", &Value::String(event.to_owned()));
+    let mut text = Vec::with_capacity(1024);
+    push_member(&mut text, "timestamp", &at);
+    push_member(&mut text, "event", event);
     text
 }
 
-/// Appends one member and a comma.
-pub(crate) fn push_member(text: &mut Vec<u8>, name: &str, member: &Value) {
+/// Appends one member and a comma. Returns where its name ends.
+pub(crate) fn push_member(text: &mut Vec<u8>, name: &str, member: &(impl Serialize + ?Sized)) -> usize {
     serde_json::to_writer(&mut *text, name).expect("a string always has JSON text");
+    let named = text.len();
     text.push(b':');
-    serde_json::to_writer(&mut *text, member).expect("a value always has JSON text");
+    serde_json::to_writer(&mut *text, member).expect("what is recorded always has JSON text");
     text.push(b',');
+    named
 }
 
 /// Appends what fits of a body that is too large: short members as they are, of long ones the length and digest,
 /// and how many members did not fit at all.
-fn push_shortened(text: &mut Vec<u8>, body: &Map<String, Value>, bytes_max: usize) {
+fn push_shortened(text: &mut Vec<u8>, body: &Body, bytes_max: usize) {
     let end = text.len() + bytes_max - SHORT_MEMBER;
     let mut left_out = 0_u64;
-    for (name, member) in body {
+    for member in &body.members {
         let before = text.len();
-        push_member(text, name, member);
-        if text.len() - before > SHORT_MEMBER {
-            let whole = member.to_string();
-            text.truncate(before);
-            push_member(text, name, &cut_mark(whole.len(), whole.as_bytes()));
+        let whole = &body.text[member.start..member.end];
+        if whole.len() > SHORT_MEMBER {
+            text.extend_from_slice(&body.text[member.start..=member.named]);
+            let value = &body.text[member.named + 1..member.end - 1];
+            text.extend_from_slice(&quoted(&cut_mark(value)));
+            text.push(b',');
+        } else {
+            text.extend_from_slice(whole);
         }
         if text.len() > end {
             text.truncate(before);
@@ -121,12 +190,12 @@ fn push_shortened(text: &mut Vec<u8>, body: &Map<String, Value>, bytes_max: usiz
         }
     }
     if left_out > 0 {
-        push_member(text, "members_left_out", &left_out.into());
+        push_member(text, "members_left_out", &left_out);
     }
 }
 
-fn cut_mark(length: usize, bytes: &[u8]) -> Value {
-    Value::String(format!("[cut: {length} bytes, {}]", json::digest_bytes(bytes)))
+fn cut_mark(bytes: &[u8]) -> String {
+    format!("[cut: {} bytes, {}]", bytes.len(), json::digest_bytes(bytes))
 }
 
 impl Link {

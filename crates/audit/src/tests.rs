@@ -21,7 +21,7 @@ fn config() -> Config {
 fn record(n: u64) -> Record {
     let body =
         json!({ "request_id": format!("req-{n}"), "tool": "get_customer", "principal": "alice", "n": n });
-    Record { at: ManualClock::new().now(), event: "call.outcome", body: object(body) }
+    Record { at: ManualClock::new().now(), event: "call.outcome", body: object(body).into() }
 }
 
 fn object(value: Value) -> Map<String, Value> {

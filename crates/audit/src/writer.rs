@@ -1,14 +1,18 @@
-//! The thread that writes, and the handle through which everyone else has records written.
+//! The handle through which records are written, and the thread behind it.
+//!
+//! A record that need not be on the disk, and finds nobody before it, is written where it is: one `write(2)` into
+//! the kernel's memory costs less than waking a thread for it. All else is queued for the thread: what must be
+//! synced, what finds the log taken, what ends a segment or is signed next, and everything after an error.
 //!
 //! Group commit: the thread takes all that is queued, writes it with one `write(2)`, syncs once where any of it
 //! asks for that, and then answers all. What arrives meanwhile is the next group, so the busier the log, the
-//! cheaper a record.
+//! cheaper a record. Checkpoints are the thread's, too.
 
 use std::{
     path::Path,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -33,12 +37,18 @@ pub struct Audit {
 
 struct Handle {
     shared: Arc<Shared>,
+    sync: SyncMode,
     record_bytes_max: usize,
     queue_wait: Duration,
+    checkpoint_records: u64,
 }
 
 struct Shared {
+    /// `None` once it is closed. Locked after the queue or without it, never before.
+    log: Mutex<Option<Log>>,
     queue: Mutex<Queue>,
+    /// Entries that wait for the log: while there are any, nobody writes past them.
+    queued: AtomicUsize,
     /// Rung when the queue gets its first record while the thread sleeps, or is to end.
     bell: Condvar,
     /// One permit for each free place in the queue.
@@ -50,6 +60,8 @@ struct Shared {
 struct Queue {
     entries: Vec<Entry>,
     asleep: bool,
+    /// A checkpoint is to be planned.
+    nudged: bool,
     closing: bool,
     closers: Vec<oneshot::Sender<Result<(), AuditError>>>,
     /// How the thread ended.
@@ -84,15 +96,15 @@ impl Audit {
             Bounds { segment_bytes_max: config.segment_bytes_max, keep_segments: config.keep_segments };
         let log = Log::open(folder, bounds, clock, disk)?;
         let shared = Arc::new(Shared {
+            log: Mutex::new(Some(log)),
             queue: Mutex::default(),
+            queued: AtomicUsize::new(0),
             bell: Condvar::new(),
             room: Semaphore::new(config.queue_max as usize),
             broken: AtomicBool::new(false),
         });
         let writer = Writer {
-            log,
             shared: Arc::clone(&shared),
-            sync: config.sync,
             checkpoint_records: config.checkpoint_records,
             checkpoint_after: Duration::from_secs(config.checkpoint_seconds),
             checkpoint_at: None,
@@ -101,7 +113,13 @@ impl Audit {
         thread.map_err(|e| AuditError::io("start the audit thread", dir, e))?;
         let queue_wait = Duration::from_millis(config.queue_wait_ms);
         Ok(Self {
-            handle: Arc::new(Handle { shared, record_bytes_max: config.record_bytes_max, queue_wait }),
+            handle: Arc::new(Handle {
+                shared,
+                sync: config.sync,
+                record_bytes_max: config.record_bytes_max,
+                queue_wait,
+                checkpoint_records: config.checkpoint_records,
+            }),
         })
     }
 
@@ -114,11 +132,15 @@ impl Audit {
     /// ([`AuditError::Full`]), the log cannot be written ([`AuditError::Broken`]; the next write tries to mend
     /// it), it is closed, or the body holds a name that belongs to the log ([`AuditError::Record`]).
     pub async fn write(&self, record: Record, durability: Durability) -> Result<u64, AuditError> {
-        let Handle { shared, record_bytes_max, queue_wait } = &*self.handle;
-        let slot = Slot { members: record.members(*record_bytes_max)?, seq: 0 };
+        let Handle { shared, record_bytes_max, queue_wait, .. } = &*self.handle;
+        let mut slot = Slot { members: record.members(*record_bytes_max)?, seq: 0 };
+        let sync = must_sync(self.handle.sync, durability == Durability::Synced);
+        if !sync && let Some(written) = shared.write_here(&mut slot, self.handle.checkpoint_records) {
+            return written.map(|()| slot.seq);
+        }
         shared.take_place(*queue_wait).await?;
         let (answer, answered) = oneshot::channel();
-        shared.push(Entry { slot, sync: durability == Durability::Synced, answer });
+        shared.push(Entry { slot, sync, answer });
         answered.await.unwrap_or(Err(AuditError::Closed))
     }
 
@@ -155,6 +177,46 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn lock_log(&self) -> MutexGuard<'_, Option<Log>> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes a record on the calling thread, where nobody is before it and nothing but writing is to be done.
+    /// `None` where it has to be queued.
+    fn write_here(&self, slot: &mut Slot, checkpoint_records: u64) -> Option<Result<(), AuditError>> {
+        if self.room.is_closed() || self.queued.load(Ordering::Acquire) > 0 {
+            return None;
+        }
+        // A log whose writer panicked is looked at by the thread.
+        let mut log = self.log.try_lock().ok()?;
+        // The record that a checkpoint is due after is the thread's as well.
+        let is_plain = |log: &&mut Log| {
+            !log.is_broken() && log.has_room(slot) && log.unsigned() + 1 < checkpoint_records
+        };
+        let open = log.as_mut().filter(is_plain)?;
+        let result = open.append(std::iter::once(slot), false);
+        let is_first = open.unsigned() == 1;
+        drop(log);
+        if result.is_err() {
+            self.broken.store(true, Ordering::Relaxed);
+        }
+        if is_first {
+            self.nudge();
+        }
+        Some(result)
+    }
+
+    /// Has the thread plan a checkpoint.
+    fn nudge(&self) {
+        let mut queue = self.lock();
+        queue.nudged = true;
+        let asleep = std::mem::take(&mut queue.asleep);
+        drop(queue);
+        if asleep {
+            self.bell.notify_one();
+        }
+    }
+
     /// Takes a place in the queue; the thread gives it back.
     async fn take_place(&self, wait: Duration) -> Result<(), AuditError> {
         let place = match self.room.try_acquire() {
@@ -178,6 +240,7 @@ impl Shared {
             return;
         }
         queue.entries.push(entry);
+        self.queued.store(queue.entries.len(), Ordering::Release);
         let asleep = std::mem::take(&mut queue.asleep);
         drop(queue);
         if asleep {
@@ -194,9 +257,7 @@ impl Shared {
 
 /// The thread's own.
 struct Writer {
-    log: Log,
     shared: Arc<Shared>,
-    sync: SyncMode,
     checkpoint_records: u64,
     checkpoint_after: Duration,
     /// When the next checkpoint is due.
@@ -223,20 +284,31 @@ impl Writer {
             }
             if self.is_checkpoint_due() {
                 // An error is logged there, and the next write meets it again.
-                let _ = self.log.checkpoint();
+                let _ = self.with_log(Log::checkpoint);
                 self.checkpoint_at = None;
-                self.shared.broken.store(self.log.is_broken(), Ordering::Relaxed);
             }
         }
-        ending.result = self.log.checkpoint();
-        drop(self);
+        ending.result = self.with_log(Log::checkpoint);
+    }
+
+    /// Does something to the log, and notes whether it is broken after that.
+    fn with_log(&self, work: impl FnOnce(&mut Log) -> Result<(), AuditError>) -> Result<(), AuditError> {
+        let mut guard = self.shared.lock_log();
+        let log = guard.as_mut().ok_or(AuditError::Closed)?;
+        let result = work(log);
+        self.shared.broken.store(log.is_broken(), Ordering::Relaxed);
+        result
+    }
+
+    fn unsigned(&self) -> u64 {
+        self.shared.lock_log().as_ref().map_or(0, Log::unsigned)
     }
 
     /// Waits for entries, for the next checkpoint or for the end, and takes all that is queued into `batch`, which
     /// is empty. True where the end has come.
     fn take(&self, batch: &mut Vec<Entry>) -> bool {
         let mut queue = self.shared.lock();
-        while queue.entries.is_empty() && !queue.closing {
+        while queue.entries.is_empty() && !queue.closing && !queue.nudged {
             queue.asleep = true;
             queue = match self.checkpoint_at.map(|at| at.saturating_duration_since(Instant::now())) {
                 None => self.shared.bell.wait(queue).unwrap_or_else(PoisonError::into_inner),
@@ -247,19 +319,18 @@ impl Writer {
                 }
             };
         }
-        queue.asleep = false;
+        (queue.asleep, queue.nudged) = (false, false);
         std::mem::swap(&mut queue.entries, batch);
         queue.closing
     }
 
     fn write(&mut self, batch: &mut Vec<Entry>) {
-        let sync = match self.sync {
-            SyncMode::Written => false,
-            SyncMode::Always => true,
-            SyncMode::Changes => batch.iter().any(|entry| entry.sync),
-        };
-        let result = self.log.append(batch.iter_mut().map(|entry| &mut entry.slot), sync);
-        self.shared.broken.store(self.log.is_broken(), Ordering::Relaxed);
+        let sync = batch.iter().any(|entry| entry.sync);
+        let result = self.with_log(|log| {
+            // From here on the lock keeps others from writing past this batch.
+            self.shared.queued.store(0, Ordering::Release);
+            log.append(batch.iter_mut().map(|entry| &mut entry.slot), sync)
+        });
         self.shared.room.add_permits(batch.len());
         for entry in batch.drain(..) {
             // Whoever asked may be gone; the record stands all the same.
@@ -268,14 +339,23 @@ impl Writer {
     }
 
     fn plan_checkpoint(&mut self) {
-        if self.checkpoint_at.is_none() && self.log.unsigned() > 0 {
+        if self.checkpoint_at.is_none() && self.unsigned() > 0 {
             self.checkpoint_at = Some(Instant::now() + self.checkpoint_after);
         }
     }
 
     fn is_checkpoint_due(&self) -> bool {
-        self.log.unsigned() >= self.checkpoint_records
+        self.unsigned() >= self.checkpoint_records
             || self.checkpoint_at.is_some_and(|at| at <= Instant::now())
+    }
+}
+
+/// Whether a record has to be on the disk before it counts as written.
+fn must_sync(mode: SyncMode, asked: bool) -> bool {
+    match mode {
+        SyncMode::Written => false,
+        SyncMode::Always => true,
+        SyncMode::Changes => asked,
     }
 }
 
@@ -283,6 +363,8 @@ impl Drop for Ending {
     fn drop(&mut self) {
         let Self { shared, result } = self;
         shared.room.close();
+        // The folder is free once the log is gone; whoever closes it is answered after that.
+        drop(shared.lock_log().take());
         let mut queue = shared.lock();
         queue.ended = Some(result.clone());
         queue.entries.clear();

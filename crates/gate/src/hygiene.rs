@@ -26,6 +26,17 @@ pub(crate) fn clean(value: &mut Value, profile: Hygiene, secret_names: &[String]
     removed
 }
 
+/// True where JSON text can be told to be clean without being parsed: plain ASCII without an escape, nothing in it of
+/// the shape of a secret, and no names to mask by. False says nothing.
+///
+/// The shapes are looked for in the whole text, so whatever is found in one of its strings is found here too.
+pub(crate) fn is_surely_clean(json: &str, secret_names: &[String]) -> bool {
+    let is_plain = |b: u8| ((0x20..0x7f).contains(&b) && b != b'\\') || b == b'\n' || b == b'\t';
+    secret_names.is_empty()
+        && json.bytes().all(is_plain)
+        && matches!(audit::mask_text(json), Cow::Borrowed(_))
+}
+
 fn clean_value(value: &mut Value, profile: Hygiene, names: &[String], removed: &mut Removed) {
     match value {
         Value::String(text) => clean_string(text, profile, removed),
@@ -201,7 +212,47 @@ mod tests {
         assert_eq!(removed, Removed { characters: 2, secrets: 2 });
     }
 
+    #[test]
+    fn what_is_surely_clean_is_told_from_its_text() {
+        for (json, expected) in [
+            (r#"{"rows":[{"name":"Acme Corp","total":150000}]}"#, true),
+            ("{\n\t\"a\": 1 }", true),
+            (r#"{"a":"sk_live_0123456789abcdef"}"#, false),
+            (r#"{"password":"hunter2-hunter2"}"#, false),
+            (r#"{"a":"\u001b[31m"}"#, false),
+            (r#"{"a":"naïve"}"#, false),
+        ] {
+            assert_eq!(is_surely_clean(json, &[]), expected, "{json}");
+        }
+        assert!(!is_surely_clean(r#"{"pin":1}"#, &["pin".to_owned()]));
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let text = prop_oneof![
+            any::<String>(),
+            "[ -~]{0,40}",
+            "(token|password)[:=] ?[a-z]{0,9}",
+            "sk_[a-z0-9]{6,12}"
+        ];
+        let leaf =
+            prop_oneof![text.prop_map(Value::from), any::<i64>().prop_map(Value::from), Just(Value::Null)];
+        leaf.prop_recursive(3, 24, 4, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                proptest::collection::vec(("[a-z_]{0,9}", inner), 0..4)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
     proptest! {
+        #[test]
+        fn nothing_is_taken_out_of_what_is_surely_clean(value in any_json()) {
+            if is_surely_clean(&value.to_string(), &[]) {
+                prop_assert_eq!(clean(&mut value.clone(), Hygiene::Strict, &[]), Removed::default());
+            }
+        }
+
         #[test]
         fn clean_is_clean_and_stays_so(text in any::<String>()) {
             let once = visible(&text).into_owned();

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use state::{Key, Slot};
 use tool::{Caller, Code, Fault, GateSeal, Identity, PrincipalKind, Rate, Secret, Timestamp};
 
-use crate::{config::PrincipalConfig, keyring::KeyRing, policy::LOCAL_ROLE};
+use crate::{Snapshot, config::PrincipalConfig, keyring::KeyRing, policy::LOCAL_ROLE};
 
 /// The principal of whoever sits at the machine and owns the data folder.
 pub const LOCAL_PRINCIPAL: &str = "local";
@@ -35,31 +35,28 @@ pub(crate) async fn identify(
     credentials: &Credentials,
     ring: &KeyRing,
     hash: &KeyHash,
-    principals: &BTreeMap<String, PrincipalConfig>,
+    snapshot: &Snapshot,
     seal: &GateSeal,
     now: Timestamp,
 ) -> Result<Arc<Caller>, Fault> {
-    let identity = match credentials {
+    let principals = &snapshot.config.principals;
+    match credentials {
         Credentials::None => {
             let text = "missing API key; send `Authorization: Bearer <key>`";
-            return Err(Fault::new(Code::Unauthenticated, text));
+            Err(Fault::new(Code::Unauthenticated, text))
         }
-        Credentials::Local { uid } => local(*uid, principals),
+        Credentials::Local { uid } => Ok(Arc::new(Caller::vouch(seal, local(*uid, principals)))),
         Credentials::Bearer(secret) => {
             let hash = hash(secret.expose());
-            let key = ring.find(&hash).await?.ok_or_else(|| invalid("no such key"))?;
-            of_key(&key, &hash, principals, now)?
+            let known = ring.find(&hash).await?.ok_or_else(|| invalid("no such key"))?;
+            check(&known.key, &hash, now)?;
+            known.caller(&snapshot.serial, || Ok(Caller::vouch(seal, of_key(&known.key, principals)?)))
         }
-    };
-    Ok(Arc::new(Caller::vouch(seal, identity)))
+    }
 }
 
-fn of_key(
-    key: &Key,
-    hash: &str,
-    principals: &BTreeMap<String, PrincipalConfig>,
-    now: Timestamp,
-) -> Result<Identity, Fault> {
+/// Whether the key is good at this moment.
+fn check(key: &Key, hash: &str, now: Timestamp) -> Result<(), Fault> {
     let secret =
         key.secrets.iter().find(|secret| secret.hash == hash).ok_or_else(|| invalid("no such secret"))?;
     if key.revoked_at.is_some() {
@@ -76,6 +73,11 @@ fn of_key(
     if !key.enabled {
         return Err(Fault::new(Code::Disabled, "API key disabled"));
     }
+    Ok(())
+}
+
+/// Whom the key stands for.
+fn of_key(key: &Key, principals: &BTreeMap<String, PrincipalConfig>) -> Result<Identity, Fault> {
     let Some(principal) = principals.get(&key.principal) else {
         return Err(invalid(&format!("its principal {:?} is not declared", key.principal)));
     };

@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use state::{Key, Keys, StateError, Swap, Usage, UsageCount};
 use tokio::time::Instant;
-use tool::Timestamp;
+use tool::{Caller, Timestamp};
 
 /// How long an answer is believed. Changes made through this ring are seen at once; ones made elsewhere, by
 /// another replica, within this time.
@@ -30,16 +30,63 @@ pub struct KeyRing {
 
 #[derive(Default)]
 struct Remembered {
-    by_hash: HashMap<String, (Instant, Option<Arc<Key>>)>,
+    by_hash: HashMap<String, (Instant, Option<Arc<Known>>)>,
     /// Counts changes: what was read before one is not remembered after it.
     changes: u64,
 }
 
+/// A key that was found, and whom it stood for the last time.
+pub(crate) struct Known {
+    pub(crate) key: Key,
+    /// The caller, under the snapshot with this serial.
+    caller: Mutex<Option<(Arc<str>, Arc<Caller>)>>,
+}
+
+impl Known {
+    fn new(key: Key) -> Self {
+        Self { key, caller: Mutex::default() }
+    }
+
+    /// Whom the key stands for under a snapshot; made once for each.
+    ///
+    /// Error: that of `make`.
+    pub(crate) fn caller<E>(
+        &self,
+        serial: &Arc<str>,
+        make: impl FnOnce() -> Result<Caller, E>,
+    ) -> Result<Arc<Caller>, E> {
+        let mut known = self.caller.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, caller)) = known.as_ref()
+            && of == serial
+        {
+            return Ok(Arc::clone(caller));
+        }
+        let caller = Arc::new(make()?);
+        *known = Some((Arc::clone(serial), Arc::clone(&caller)));
+        Ok(caller)
+    }
+}
+
 /// What was used and is not yet written down.
 #[derive(Default)]
-struct Pending {
-    touched: HashMap<String, Timestamp>,
-    calls: HashMap<(String, String), u64>,
+struct Pending(HashMap<String, Used>);
+
+/// What was used of one key.
+struct Used {
+    /// The last time.
+    at: Timestamp,
+    /// Calls by day; any moment stands for its day.
+    days: Vec<(Timestamp, u64)>,
+}
+
+impl Used {
+    fn add(&mut self, day: Timestamp, calls: u64) {
+        let same_day = |known: Timestamp| known.unix_seconds() / 86_400 == day.unix_seconds() / 86_400;
+        match self.days.iter_mut().find(|(known, _)| same_day(*known)) {
+            Some((_, counted)) => *counted += calls,
+            None => self.days.push((day, calls)),
+        }
+    }
 }
 
 impl KeyRing {
@@ -56,7 +103,7 @@ impl KeyRing {
     }
 
     /// The key of the secret with this hash.
-    pub(crate) async fn find(&self, hash: &str) -> Result<Option<Arc<Key>>, StateError> {
+    pub(crate) async fn find(&self, hash: &str) -> Result<Option<Arc<Known>>, StateError> {
         let now = Instant::now();
         let changes = {
             let remembered = self.remembered.read().unwrap_or_else(PoisonError::into_inner);
@@ -67,7 +114,7 @@ impl KeyRing {
             }
             remembered.changes
         };
-        let key = self.keys.by_hash(hash).await?.map(Arc::new);
+        let key = self.keys.by_hash(hash).await?.map(|key| Arc::new(Known::new(key)));
         let mut remembered = self.remembered.write().unwrap_or_else(PoisonError::into_inner);
         if remembered.changes == changes {
             if remembered.by_hash.len() >= REMEMBERED_MAX {
@@ -81,8 +128,13 @@ impl KeyRing {
     /// Counts one call of a key.
     pub(crate) fn used(&self, key: &str, now: Timestamp) {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        pending.touched.insert(key.to_owned(), now);
-        *pending.calls.entry((key.to_owned(), now.day())).or_default() += 1;
+        if !pending.0.contains_key(key) {
+            pending.0.insert(key.to_owned(), Used { at: now, days: Vec::new() });
+        }
+        if let Some(used) = pending.0.get_mut(key) {
+            used.at = now;
+            used.add(now, 1);
+        }
     }
 
     /// The calls of a key today and this month, those not yet written down too.
@@ -97,33 +149,28 @@ impl KeyRing {
     pub async fn flush(&self) -> Result<(), StateError> {
         let _alone = self.flushing.lock().await;
         let taken = std::mem::take(&mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner));
-        if taken.calls.is_empty() && taken.touched.is_empty() {
+        if taken.0.is_empty() {
             return Ok(());
         }
-        let counts: Vec<_> = taken
-            .calls
-            .iter()
-            .map(|((key, day), calls)| UsageCount { key: key.clone(), day: day.clone(), calls: *calls })
-            .collect();
-        let touched: Vec<_> = taken.touched.iter().map(|(key, at)| (key.clone(), *at)).collect();
+        let counts: Vec<_> = taken.0.iter().flat_map(|(key, used)| counts(key, used)).collect();
+        let touched: Vec<_> = taken.0.iter().map(|(key, used)| (key.clone(), used.at)).collect();
         if let Err(error) = self.usage.add(&counts).await {
             self.put_back(taken);
             return Err(error);
         }
         let touching = self.keys.touch(&touched).await;
         if touching.is_err() {
-            self.put_back(Pending { touched: taken.touched, ..Pending::default() });
+            let uncounted = |(key, used): (String, Used)| (key, Used { days: Vec::new(), ..used });
+            self.put_back(Pending(taken.0.into_iter().map(uncounted).collect()));
         }
         touching
     }
 
     fn put_back(&self, taken: Pending) {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        for (key, at) in taken.touched {
-            pending.touched.entry(key).or_insert(at);
-        }
-        for (key, calls) in taken.calls {
-            *pending.calls.entry(key).or_default() += calls;
+        for (key, used) in taken.0 {
+            let newer = pending.0.entry(key).or_insert(Used { at: used.at, days: Vec::new() });
+            used.days.into_iter().for_each(|(day, calls)| newer.add(day, calls));
         }
     }
 
@@ -132,6 +179,14 @@ impl KeyRing {
         remembered.by_hash.clear();
         remembered.changes += 1;
     }
+}
+
+fn counts(key: &str, used: &Used) -> impl Iterator<Item = UsageCount> {
+    used.days.iter().map(move |(day, calls)| UsageCount {
+        key: key.to_owned(),
+        day: day.day(),
+        calls: *calls,
+    })
 }
 
 #[async_trait]

@@ -26,14 +26,16 @@ mod window;
 
 use std::{
     panic::AssertUnwindSafe,
+    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
 use audit::{Audit, Durability};
 use change::Desk;
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, future::BoxFuture};
 use serde_json::{Map, Value, json};
 use state::{Artefacts, Cache, Ledger};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -199,33 +201,30 @@ impl Gate {
 
     /// Takes one call from the door to the provider and back.
     ///
-    /// The walk is a task of its own: it ends, and is written down, even where the face goes away or a provider
-    /// panics. Dropping this future says that the client left: what only reads is then stopped, what changes
-    /// something runs to its end.
+    /// The walk is carried to its end, and written down, even where the face goes away or a provider panics.
+    /// Dropping this future says that the client left: the rest of the walk becomes a task of its own, where what
+    /// only reads is stopped and what changes something runs to its end.
     pub async fn call(self: &Arc<Self>, request: Request) -> Answer {
         let (source, gone) = StopSource::new();
-        let _leash = Leash(source);
-        let request_id = request.call.request_id.clone();
         let journey = Journey::new(Arc::clone(self), request.call, request.line, gone);
-        let started = journey.started;
+        let (request_id, started) = (journey.call.request_id.clone(), journey.started);
         let credentials = request.credentials;
-        let walk = self.tasks.spawn(async move { journey.go(&credentials).await });
-        match walk.await {
-            Ok(answer) => answer,
-            // Providers have a net of their own; this is a fault in the road itself.
-            Err(error) => {
-                tracing::error!(request_id = request_id.as_str(), error = %error, "the road broke");
-                Answer {
-                    request_id,
-                    caller: None,
-                    tool: None,
-                    result: Err(Fault::internal(error)),
-                    limit: None,
-                    cache: CacheUse::None,
-                    elapsed: started.elapsed(),
-                }
+        let walk = self.tasks.track_future(async move { journey.go(&credentials).await });
+        let walk = AssertUnwindSafe(walk).catch_unwind();
+        let carried = Carried { gate: Arc::clone(self), walk: Some(Box::pin(walk)), _leash: Leash(source) };
+        // Providers and the road have nets of their own; this is a fault in those.
+        carried.await.unwrap_or_else(|_| {
+            tracing::error!(request_id = request_id.as_str(), "the road broke");
+            Answer {
+                request_id,
+                caller: None,
+                tool: None,
+                result: Err(Fault::internal("the road broke; the message is on standard error")),
+                limit: None,
+                cache: CacheUse::None,
+                elapsed: started.elapsed(),
             }
-        }
+        })
     }
 
     /// Who these credentials stand for, for doors that only list. The ids are of the request that shows them.
@@ -343,10 +342,9 @@ impl Gate {
         request_id: &RequestId,
         correlation_id: &RequestId,
     ) -> Result<Arc<Caller>, Fault> {
-        let principals = &snapshot.config.principals;
         let now = self.clock.now();
         let found =
-            identify::identify(credentials, &self.ring, &self.key_hash, principals, &self.seal, now).await;
+            identify::identify(credentials, &self.ring, &self.key_hash, snapshot, &self.seal, now).await;
         if let Err(fault) = &found
             && matches!(fault.code, Code::Unauthenticated | Code::Disabled)
         {
@@ -373,15 +371,14 @@ impl Gate {
         }
         let (request_id, correlation_id) = (request_id.as_str(), correlation_id.as_str());
         tracing::warn!(request_id, correlation_id, cause = fault.chain(), "{fault}");
-        let mut body = Map::new();
-        body.insert("request_id".to_owned(), json!(request_id));
+        let mut body = audit::Body::default();
+        body.put("request_id", request_id);
         if correlation_id != request_id {
-            body.insert("correlation_id".to_owned(), json!(correlation_id));
+            body.put("correlation_id", correlation_id);
         }
-        body.insert("error".to_owned(), json!(fault.text));
-        body.insert("cause".to_owned(), json!(fault.chain()));
-        let shown = if matches!(credentials, Credentials::None) { "none" } else { "bearer" };
-        body.insert("credentials".to_owned(), json!(shown));
+        body.put("error", &fault.text);
+        body.put("cause", &fault.chain());
+        body.put("credentials", if matches!(credentials, Credentials::None) { "none" } else { "bearer" });
         // Nothing was allowed, so nothing is withheld where this cannot be written; the log has it.
         let _ = self.write_audit("auth.refused", body, Durability::Written).await;
     }
@@ -415,6 +412,41 @@ impl Gate {
 
     pub(crate) fn redact(&self, arguments: &Value, snapshot: &Snapshot) -> Value {
         audit::redact(arguments, &snapshot.config.output.redact_names)
+    }
+}
+
+/// A walk that its caller waits for. Dropped before its end, it goes on as a task of the gate, told that the client
+/// left. Most walks end here, and never cost a task.
+struct Carried {
+    gate: Arc<Gate>,
+    walk: Option<BoxFuture<'static, Walked>>,
+    /// Dropped after the rest of the walk was handed on.
+    _leash: Leash,
+}
+
+/// What came of a walk; an error where it panicked.
+type Walked = Result<Answer, Box<dyn std::any::Any + Send>>;
+
+impl Future for Carried {
+    type Output = Walked;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Walked> {
+        // Polled after its end, which nobody does, it stays silent rather than to break.
+        let Some(walk) = self.walk.as_mut() else { return Poll::Pending };
+        let walked = ready!(walk.as_mut().poll(cx));
+        self.walk = None;
+        Poll::Ready(walked)
+    }
+}
+
+impl Drop for Carried {
+    fn drop(&mut self) {
+        // Without a runtime the process is ending, and nothing runs on.
+        if let Some(walk) = self.walk.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            self.gate.tasks.spawn_on(walk, &runtime);
+        }
     }
 }
 

@@ -104,13 +104,13 @@ macro_rules! labels {
 }
 
 labels! {
-    ToolStatus { tool_name: String, status: &'static str }
-    ToolName { tool_name: String }
-    McpStatus { tool: String, status: &'static str }
-    McpTool { tool: String }
-    Operation { mcp_method_name: &'static str, gen_ai_tool_name: String, error_type: String, network_transport: &'static str }
-    HttpStatus { endpoint: String, status_code: u16 }
-    Endpoint { endpoint: String }
+    ToolStatus { tool_name: Arc<str>, status: &'static str }
+    ToolName { tool_name: Arc<str> }
+    McpStatus { tool: Arc<str>, status: &'static str }
+    McpTool { tool: Arc<str> }
+    Operation { mcp_method_name: &'static str, gen_ai_tool_name: Arc<str>, error_type: &'static str, network_transport: &'static str }
+    HttpStatus { endpoint: &'static str, status_code: u16 }
+    Endpoint { endpoint: &'static str }
     ApiError { source: String, status_code: String }
     Query { query_name: String }
     Client { client_id: String }
@@ -260,13 +260,13 @@ impl Metrics {
     }
 
     /// A request was answered. `endpoint` is the door's template, never the path as sent.
-    pub fn http_request(&self, endpoint: &str, status: u16, took: Duration) {
-        let labels = HttpStatus { endpoint: endpoint.to_owned(), status_code: status };
+    pub fn http_request(&self, endpoint: &'static str, status: u16, took: Duration) {
+        let labels = HttpStatus { endpoint, status_code: status };
         self.http_requests.get_or_create(&labels).inc();
         if status >= 500 {
             self.http_errors.inc();
         }
-        let labels = Endpoint { endpoint: endpoint.to_owned() };
+        let labels = Endpoint { endpoint };
         self.http_duration.get_or_create(&labels).observe(took.as_secs_f64());
     }
 
@@ -335,13 +335,13 @@ impl Metrics {
     }
 
     /// A call ended.
-    pub(crate) fn call_ended(&self, tool: &str, face: Face, fault: Option<&Fault>, took: Duration) {
+    pub(crate) fn call_ended(&self, tool: &Arc<str>, face: Face, fault: Option<&Fault>, took: Duration) {
         self.in_flight.dec();
         self.calls_done.fetch_add(1, Ordering::Relaxed);
         self.recent.lock().unwrap_or_else(PoisonError::into_inner).add(self.second());
         let status = status(fault, tool);
         let seconds = took.as_secs_f64();
-        let name = || tool.to_owned();
+        let name = || Arc::clone(tool);
         self.tool_calls.get_or_create(&ToolStatus { tool_name: name(), status }).inc();
         self.tool_duration.get_or_create(&ToolName { tool_name: name() }).observe(seconds);
         self.mcp_invocations.get_or_create(&McpStatus { tool: name(), status }).inc();
@@ -350,7 +350,7 @@ impl Metrics {
             let labels = Operation {
                 mcp_method_name: "tools/call",
                 gen_ai_tool_name: name(),
-                error_type: fault.map(|_| "tool_error".to_owned()).unwrap_or_default(),
+                error_type: if fault.is_some() { "tool_error" } else { "" },
                 network_transport: if face == Face::Mcp { "tcp" } else { "pipe" },
             };
             self.mcp_server_operations.get_or_create(&labels).observe(seconds);

@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::{json, value::RawValue};
 use state::{CacheKey, Cached, LedgerKey};
-use tool::{Body, Code, Cut, Fault, Outcome, Reply, json::digest};
+use tool::{Body, Code, Cut, Fault, Outcome, Reply};
 
 use crate::run::Granted;
 
@@ -43,14 +43,15 @@ impl Flights {
 /// The snapshot goes in as the one it is, not by its hash: behind the same definition of a tool a reload may have
 /// put another statement or another address.
 pub(crate) fn cache_key(granted: &Granted) -> CacheKey {
-    let key = digest(&json!({
-        "principal": granted.caller.principal,
-        "roles": granted.caller.roles,
-        "snapshot": granted.snapshot.serial,
-        "tool": granted.entry.tool.name,
-        "arguments": granted.arguments,
-    }));
-    CacheKey(key.into())
+    let caller = &granted.caller;
+    let key = json!([
+        caller.principal,
+        caller.roles,
+        granted.snapshot.serial,
+        granted.entry.tool.name,
+        granted.arguments_digest,
+    ]);
+    CacheKey(key.to_string().into())
 }
 
 /// The ledger's key of a call that carries an idempotency key.

@@ -2,9 +2,9 @@
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use audit::{Durability, Record};
+use audit::{Body as Members, Durability, Record};
 use futures_util::FutureExt as _;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use state::{ChangeRecord, ChangeState};
 use tool::{Body, Code, Fault, Identity, Plan, Reply, Standing};
 
@@ -21,11 +21,9 @@ const LOOK_TIME_MAX: Duration = Duration::from_secs(60);
 
 impl Journey {
     /// Writes down that something is about to be changed. Nothing is changed that could not be written down.
-    pub(crate) async fn write_intent(&self, granted: &Granted) -> Result<(), Fault> {
-        let mut body = self.common();
-        body.insert("target".to_owned(), json!(granted.target));
-        let durability = Durability::Synced;
-        self.gate.write_audit("call.intent", body, durability).await
+    pub(crate) async fn write_intent(&self) -> Result<(), Fault> {
+        let body = self.common();
+        self.gate.write_audit("call.intent", body, Durability::Synced).await
     }
 
     /// Writes down how the call ended. Where that cannot be done, its result is withheld.
@@ -36,9 +34,9 @@ impl Journey {
     ) -> Result<Reply, Fault> {
         let result = self.record_outcome(result, elapsed).await;
         // The log and the metrics say what the caller gets, also where the audit log refused the result.
-        let name = self.trail.tool.as_ref().map_or(UNKNOWN_TOOL, |tool| tool.name.as_str());
-        self.gate.metrics.call_ended(name, self.call.face, result.as_ref().err(), elapsed);
-        self.log(&result, name, elapsed);
+        let name = self.trail.tool.as_ref().map_or_else(|| UNKNOWN_TOOL.into(), |tool| tool.name.shared());
+        self.gate.metrics.call_ended(&name, self.call.face, result.as_ref().err(), elapsed);
+        self.log(&result, &name, elapsed);
         result
     }
 
@@ -48,8 +46,8 @@ impl Journey {
             return result;
         };
         let mut body = self.common();
-        body.insert("latency_ms".to_owned(), json!(millis(elapsed)));
-        body.insert("tier".to_owned(), json!(caller.tier));
+        body.put("latency_ms", &millis(elapsed));
+        body.put("tier", &caller.tier);
         describe(&result, &mut body);
         let changes = self.trail.tool.as_ref().is_some_and(|tool| tool.has_effect()) && result.is_ok();
         let durability = if changes { Durability::Synced } else { Durability::Written };
@@ -63,35 +61,32 @@ impl Journey {
         }
     }
 
-    fn common(&self) -> Map<String, Value> {
-        let trail = &self.trail;
-        let mut body = Map::new();
-        let mut put = |name: &str, value: Value| {
-            if !value.is_null() {
-                body.insert(name.to_owned(), value);
-            }
-        };
-        put("request_id", json!(self.call.request_id));
-        if self.call.correlation_id != self.call.request_id {
-            put("correlation_id", json!(self.call.correlation_id));
+    fn common(&self) -> Members {
+        let (trail, call) = (&self.trail, &self.call);
+        let mut body = Members::default();
+        body.put("request_id", &call.request_id);
+        if call.correlation_id != call.request_id {
+            body.put("correlation_id", &call.correlation_id);
         }
-        put("face", json!(self.call.face));
-        put("label", json!(self.call.label));
+        body.put("face", &call.face);
+        body.put_some("label", call.label.as_ref());
         if let Some(caller) = &trail.caller {
-            put_identity(&mut put, caller);
+            put_identity(&mut body, caller);
         }
-        let subject = || self.call.kind.subject().chars().take(128).collect::<String>();
-        put("tool", json!(trail.tool.as_ref().map_or_else(subject, |tool| tool.name.to_string())));
-        put("effect", json!(trail.tool.as_ref().map(|tool| tool.effect)));
-        put("target", json!(trail.target));
-        put("change", json!(trail.change));
-        put("params_digest", json!(trail.arguments_digest));
-        put("snapshot", json!(self.snapshot.hash));
-        put("rules", json!(trail.rules_hash));
-        put("because", json!(trail.because));
+        match &trail.tool {
+            Some(tool) => body.put("tool", &tool.name),
+            None => body.put("tool", &call.kind.subject().chars().take(128).collect::<String>()),
+        }
+        body.put_some("effect", trail.tool.as_ref().map(|tool| &tool.effect));
+        body.put_some("target", trail.target.as_ref());
+        body.put_some("change", trail.change.as_ref());
+        body.put_some("params_digest", trail.arguments_digest.as_ref());
+        body.put("snapshot", &self.snapshot.hash);
+        body.put_some("rules", trail.rules_hash.as_ref());
+        body.put_some("because", trail.because.as_ref());
         // Always there: null says that the call was refused before its arguments were looked at.
         let params = trail.arguments.as_ref().map(|sent| self.gate.redact(sent, &self.snapshot));
-        body.insert("params".to_owned(), json!(params));
+        body.put("params", &params);
         body
     }
 
@@ -142,7 +137,7 @@ impl Gate {
     pub(crate) async fn write_audit(
         &self,
         event: &'static str,
-        body: Map<String, Value>,
+        body: Members,
         durability: Durability,
     ) -> Result<(), Fault> {
         let record = Record { at: self.clock.now(), event, body };
@@ -158,13 +153,13 @@ impl Gate {
 
     /// Writes down the end of work that nobody waited for any more.
     pub(crate) async fn record_late(&self, granted: &Granted, result: &Result<Reply, Fault>) {
-        let mut body = Map::new();
-        body.insert("request_id".to_owned(), json!(granted.call.request_id));
-        body.insert("principal".to_owned(), json!(granted.caller.principal));
-        body.insert("key".to_owned(), json!(granted.caller.credential));
-        body.insert("tool".to_owned(), json!(granted.entry.tool.name));
-        body.insert("target".to_owned(), json!(granted.target));
-        body.insert("params".to_owned(), self.redact(&granted.arguments, &granted.snapshot));
+        let mut body = Members::default();
+        body.put("request_id", &granted.call.request_id);
+        body.put("principal", &granted.caller.principal);
+        body.put("key", &granted.caller.credential);
+        body.put("tool", &granted.entry.tool.name);
+        body.put("target", &granted.target);
+        body.put("params", &self.redact(&granted.arguments, &granted.snapshot));
         describe(result, &mut body);
         let request_id = granted.call.request_id.as_str();
         tracing::warn!(request_id, tool_name = %granted.entry.tool.name, ok = result.is_ok(), "a change ended after its caller was told that its outcome is unknown");
@@ -218,10 +213,10 @@ impl Gate {
         let interrupted = Err(Fault::new(Code::OutcomeUnknown, "the server died while it was being applied"));
         let (end, _) = judge(&change, interrupted, standing);
         let record = self.desk.finish(change, end).await?;
-        let mut body = Map::new();
-        body.insert("change".to_owned(), json!(record.id));
-        body.insert("tool".to_owned(), json!(record.tool));
-        body.insert("state".to_owned(), json!(record.state));
+        let mut body = Members::default();
+        body.put("change", &record.id);
+        body.put("tool", &record.tool);
+        body.put("state", &record.state);
         self.write_audit("change.recovered", body, Durability::Synced).await?;
         tracing::warn!(
             change = record.id,
@@ -275,37 +270,35 @@ fn judge(
 }
 
 /// How it ended, for the record.
-fn describe(result: &Result<Reply, Fault>, body: &mut Map<String, Value>) {
+fn describe(result: &Result<Reply, Fault>, body: &mut Members) {
     match result {
         Ok(Reply::Done(outcome)) => {
             let size = match &outcome.body {
                 Body::Raw(json) => json.get().len(),
                 Body::Value(value) => value.to_string().len(),
             };
-            body.insert("outcome".to_owned(), json!("success"));
-            body.insert("result_size".to_owned(), json!(size));
-            if let Some(cut) = &outcome.cut {
-                body.insert("cut".to_owned(), json!(cut));
-            }
+            body.put("outcome", "success");
+            body.put("result_size", &size);
+            body.put_some("cut", outcome.cut.as_ref());
         }
-        Ok(Reply::NeedsInput(_)) => drop(body.insert("outcome".to_owned(), json!("needs_input"))),
+        Ok(Reply::NeedsInput(_)) => body.put("outcome", "needs_input"),
         Ok(Reply::Task(id)) => {
-            body.insert("outcome".to_owned(), json!("task"));
-            body.insert("task".to_owned(), json!(id));
+            body.put("outcome", "task");
+            body.put("task", id);
         }
         Err(fault) => {
-            body.insert("outcome".to_owned(), json!(fault.code.row().name));
-            body.insert("result_size".to_owned(), json!(0));
-            body.insert("error".to_owned(), audit::redact(&json!(fault.text), &[]));
+            body.put("outcome", fault.code.row().name);
+            body.put("result_size", &0);
+            body.put("error", &audit::redact(&json!(fault.text), &[]));
         }
     }
 }
 
-fn put_identity(put: &mut impl FnMut(&str, Value), caller: &Identity) {
-    put("principal", json!(caller.principal));
-    put("kind", json!(caller.kind));
-    put("user_id", json!(caller.user_id));
-    put("key", json!(caller.credential));
+fn put_identity(body: &mut Members, caller: &Identity) {
+    body.put("principal", &caller.principal);
+    body.put("kind", &caller.kind);
+    body.put("user_id", &caller.user_id);
+    body.put("key", &caller.credential);
 }
 
 fn millis(time: Duration) -> f64 {

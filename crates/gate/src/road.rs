@@ -367,7 +367,7 @@ impl Journey {
     async fn apply(&self, granted: &Granted, id: &str, around: &Around) -> Result<Reply, Fault> {
         let claimed = self.gate.desk.claim(id, &granted.caller, &granted.rules_hash).await?;
         let work = Work::Apply(claimed.plan.clone());
-        if let Err(fault) = self.write_intent(granted).await {
+        if let Err(fault) = self.write_intent().await {
             let end = change::End::Failed("it could not be recorded, so it was not begun".to_owned());
             self.gate.desk.finish(claimed, end).await?;
             return Err(fault);
@@ -387,7 +387,7 @@ impl Journey {
         {
             return Ok(reply);
         }
-        if let Err(fault) = self.write_intent(granted).await {
+        if let Err(fault) = self.write_intent().await {
             if let Some(key) = &key {
                 self.gate.ledger.release(key).await?;
             }
@@ -437,7 +437,8 @@ impl Journey {
     async fn arrive(self, result: Result<Reply, Fault>) -> Answer {
         let elapsed = self.started.elapsed();
         let result = self.record(result, elapsed).await;
-        self.span.end(&facts(&self.trail, &self.call), result.as_ref().err());
+        let facts = if self.span.is_recording() { facts(&self.trail, &self.call) } else { Vec::new() };
+        self.span.end(&facts, result.as_ref().err());
         Answer {
             request_id: RequestId::clone(&self.call.request_id),
             caller: self.trail.caller,

@@ -32,7 +32,7 @@ pub(crate) trait Road: Send + Sync {
     /// Admits no more calls and waits for those that run; how many were left over.
     async fn drain(&self, grace: Duration) -> usize;
     /// Counts one request that was answered.
-    fn http_request(&self, endpoint: &str, status: u16, took: Duration);
+    fn http_request(&self, endpoint: &'static str, status: u16, took: Duration);
     /// Counts a connection in.
     fn connection_opened(&self);
     /// Counts a connection out.
@@ -85,7 +85,7 @@ impl Road for Through {
         self.0.drain(grace).await
     }
 
-    fn http_request(&self, endpoint: &str, status: u16, took: Duration) {
+    fn http_request(&self, endpoint: &'static str, status: u16, took: Duration) {
         self.0.metrics().http_request(endpoint, status, took);
     }
 

@@ -14,6 +14,11 @@ pub trait TraceSpan: Send + Sync {
     /// The W3C `traceparent` that further calls are made with, so that they become children of this one.
     fn traceparent(&self) -> Option<Arc<str>>;
 
+    /// False where what is told of the call goes nowhere, so that nobody needs to gather it.
+    fn is_recording(&self) -> bool {
+        true
+    }
+
     /// The call has ended. `facts` are names and values by the OpenTelemetry conventions; no value is a secret or
     /// an argument.
     fn end(self: Box<Self>, facts: &[(&'static str, String)], fault: Option<&Fault>);
@@ -34,6 +39,10 @@ impl Tracer for Untraced {
 impl TraceSpan for Passing {
     fn traceparent(&self) -> Option<Arc<str>> {
         self.0.clone()
+    }
+
+    fn is_recording(&self) -> bool {
+        false
     }
 
     fn end(self: Box<Self>, _facts: &[(&'static str, String)], _fault: Option<&Fault>) {}

@@ -158,6 +158,21 @@ async fn a_segment_taken_away_from_a_running_log_is_noticed_after_an_error() {
     assert!(audit.close().await.is_err());
 }
 
+#[tokio::test]
+async fn a_write_in_place_that_fails_is_mended_by_the_thread() {
+    let (dir, script) = (tempfile::tempdir().unwrap(), Script::default());
+    let audit = open_on(dir.path(), script.clone());
+    audit.write(record(0), Durability::Written).await.unwrap();
+    script.set(&[Step::Full(20)]);
+    assert!(matches!(audit.write(record(1), Durability::Written).await, Err(AuditError::Broken { .. })));
+    assert!(audit.is_broken());
+    audit.write(record(2), Durability::Written).await.unwrap();
+    assert!(!audit.is_broken());
+    audit.close().await.unwrap();
+    sound(dir.path());
+    assert_eq!(recovered(dir.path())[0]["bytes_cut"], 20);
+}
+
 /// A disk whose writes wait until they are let go.
 #[derive(Clone, Default)]
 struct Stuck(Arc<(Mutex<bool>, Condvar)>);
@@ -188,7 +203,7 @@ async fn a_full_queue_makes_wait_and_then_refuses() {
     let audit = Audit::open_on(dir.path(), &config, ManualClock::new(), Box::new(disk.clone())).unwrap();
     let write = |n| {
         let audit = audit.clone();
-        async move { audit.write(record(n), Durability::Written).await }
+        async move { audit.write(record(n), Durability::Synced).await }
     };
     let mut taken: JoinSet<_> = (0..3).map(write).collect();
     tokio::task::yield_now().await;
@@ -218,7 +233,7 @@ async fn a_record_whose_caller_left_is_written_all_the_same() {
     let audit = open_on(dir.path(), disk.clone());
     let leaver = audit.clone();
     let mut leaving = JoinSet::new();
-    leaving.spawn(async move { leaver.write(record(7), Durability::Written).await });
+    leaving.spawn(async move { leaver.write(record(7), Durability::Synced).await });
     tokio::task::yield_now().await;
     leaving.shutdown().await;
     disk.let_go();
@@ -244,8 +259,9 @@ async fn a_thread_that_ends_leaves_nobody_waiting() {
     let dir = tempfile::tempdir().unwrap();
     let audit = open_on(dir.path(), Broken);
     for _ in 0..2 {
-        assert!(matches!(audit.write(record(0), Durability::Written).await, Err(AuditError::Closed)));
+        assert!(matches!(audit.write(record(0), Durability::Synced).await, Err(AuditError::Closed)));
     }
+    assert!(matches!(audit.write(record(0), Durability::Written).await, Err(AuditError::Closed)));
     assert!(audit.close().await.is_err());
 }
 

@@ -46,7 +46,7 @@ async fn segments_end_at_their_bound_and_with_a_checkpoint() {
         let audit = open(dir.path(), &Config { checkpoint_records: 1_000, ..config() }).unwrap();
         for n in 0..30 {
             let mut record = record(n);
-            record.body.insert("text".to_owned(), "x".repeat(size).into());
+            record.body.put("text", &"x".repeat(size));
             audit.write(record, Durability::Written).await.unwrap();
         }
         audit.close().await.unwrap();
@@ -67,7 +67,7 @@ async fn a_record_larger_than_a_segment_gets_one_for_itself() {
     let audit = open(dir.path(), &config()).unwrap();
     for n in 0..3 {
         let mut record = record(n);
-        record.body.insert("text".to_owned(), "x".repeat(10_000).into());
+        record.body.put("text", &"x".repeat(10_000));
         audit.write(record, Durability::Written).await.unwrap();
     }
     audit.close().await.unwrap();
@@ -144,7 +144,7 @@ async fn names_and_events_of_the_log_itself_are_refused() {
     let audit = open(dir.path(), &config()).unwrap();
     for name in ["seq", "timestamp", "event", "prev", "hash"] {
         let mut record = record(0);
-        record.body.insert(name.to_owned(), json!(1));
+        record.body.put(name, &1);
         assert!(
             matches!(audit.write(record, Durability::Written).await, Err(AuditError::Record(_))),
             "{name}"
@@ -160,11 +160,11 @@ async fn a_body_over_its_bound_is_shortened() {
     let dir = tempfile::tempdir().unwrap();
     let audit = open(dir.path(), &Config { record_bytes_max: 1_024, ..config() }).unwrap();
     let mut long = record(0);
-    long.body.insert("params".to_owned(), json!({ "rows": vec![1; 10_000] }));
-    long.body.insert("result_size".to_owned(), json!(7));
+    long.body.put("params", &json!({ "rows": vec![1; 10_000] }));
+    long.body.put("result_size", &json!(7));
     audit.write(long, Durability::Written).await.unwrap();
     let many = (0..1_000).map(|n| (format!("member{n}"), json!(n)));
-    let many = Record { body: many.collect(), ..record(0) };
+    let many = Record { body: Map::from_iter(many).into(), ..record(0) };
     audit.write(many, Durability::Written).await.unwrap();
     audit.close().await.unwrap();
     sound(dir.path());
@@ -186,7 +186,7 @@ async fn hostile_texts_stay_on_their_line() {
     let audit = open(dir.path(), &config()).unwrap();
     let hostile = "\n{\"seq\":2}\r\u{2028}\0\",\"prev\":\"\",\"hash\":\"\"}\n";
     let mut bad = record(0);
-    bad.body.insert(hostile.to_owned(), hostile.into());
+    bad.body.put(hostile, hostile);
     audit.write(bad, Durability::Written).await.unwrap();
     audit.close().await.unwrap();
     assert_eq!(sound(dir.path()).records, 2);
@@ -241,9 +241,10 @@ async fn the_newest_that_match_are_told_newest_last() {
     let dir = tempfile::tempdir().unwrap();
     let audit = open(dir.path(), &config()).unwrap();
     for n in 0..40 {
-        let mut record = record(n);
-        record.event = if n % 2 == 0 { "call.intent" } else { "call.outcome" };
-        record.body["tool"] = ["get_customer", "sql_query", "a \"quoted\" one"][n as usize % 3].into();
+        let tool = ["get_customer", "sql_query", "a \"quoted\" one"][n as usize % 3];
+        let body = json!({ "request_id": format!("req-{n}"), "tool": tool, "principal": "alice", "n": n });
+        let event = if n % 2 == 0 { "call.intent" } else { "call.outcome" };
+        let record = Record { event, body: object(body).into(), ..record(n) };
         audit.write(record, Durability::Written).await.unwrap();
     }
     let check = |query: TailQuery, expected: Expect| {

@@ -297,7 +297,7 @@ impl Core {
     /// Writes down what happened to the house itself, on the disk.
     async fn record(&self, event: &'static str, body: Value) -> Result<(), OpenError> {
         let body = if let Value::Object(body) = body { body } else { Map::new() };
-        let record = Record { at: self.clock.now(), event, body };
+        let record = Record { at: self.clock.now(), event, body: body.into() };
         self.audit.write(record, Durability::Synced).await?;
         Ok(())
     }
