@@ -22,6 +22,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("files", &["tool", "state"]),
     ("lab", &["tool"]),
     ("telemetry", &["tool"]),
+    ("mcp", &["tool"]),
     ("testkit", &["tool", "state"]),
     (
         "portcullis",
@@ -66,7 +67,7 @@ const FENCED: &[(&str, &[&str], &str)] = &[
 
 /// Crates without IO and without a runtime: what they may not depend on.
 const PURE: (&[&str], &[&str]) =
-    (&["tool", "state"], &["tokio", "hyper", "reqwest", "sqlx", "rusqlite", "rustix"]);
+    (&["tool", "state", "mcp"], &["tokio", "hyper", "reqwest", "sqlx", "rusqlite", "rustix"]);
 
 /// Arrows that should not be, in the workspace at `root`.
 pub(super) fn broken(root: &Path) -> Result<Vec<String>> {
