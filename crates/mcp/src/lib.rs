@@ -13,7 +13,10 @@
 pub mod code;
 mod envelope;
 mod fault;
+pub mod headers;
 mod id;
+pub mod methods;
+pub mod mirror;
 mod object;
 mod splice;
 mod version;
