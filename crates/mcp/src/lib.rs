@@ -10,17 +10,21 @@
 //! Source: the specification of `2026-07-28` ("modern") and of `2025-11-25` and older ("legacy"). Where a
 //! docstring names a page without a revision it is one of the former.
 
+mod capabilities;
 pub mod code;
 mod envelope;
 mod fault;
 pub mod headers;
 mod id;
+pub mod meta;
 pub mod methods;
 pub mod mirror;
 mod object;
+pub mod result;
 mod splice;
 mod version;
 
+pub use capabilities::{Capabilities, Need, TASKS};
 pub use envelope::{
     Failure, METHOD_BYTES_MAX, Message, Notification, PeerError, Request, Response, Unreadable, write_error,
     write_notification, write_request, write_result,
