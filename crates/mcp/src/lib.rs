@@ -16,12 +16,14 @@ mod envelope;
 mod fault;
 pub mod headers;
 mod id;
+pub mod lines;
 pub mod meta;
 pub mod methods;
 pub mod mirror;
 mod object;
 pub mod result;
 mod splice;
+pub mod sse;
 mod version;
 
 pub use capabilities::{Capabilities, Need, TASKS};

@@ -103,7 +103,8 @@ pub fn for_legacy<'a>(result: &'a Object<'a>) -> Edit<'a> {
     if edit.has(RESULT_TYPE) { edit.remove(RESULT_TYPE) } else { edit }
 }
 
-/// A result from a cache that is everybody's is private to those who share it, once a list depends on rights.
+/// The same with these hints, whatever an upstream said: a list that was public and then filtered by rights is
+/// private.
 #[must_use]
 pub fn with_cache<'a>(edit: Edit<'a>, hint: CacheHint) -> Edit<'a> {
     edit.set("ttlMs", &hint.ttl_ms).set("cacheScope", &hint.scope.as_str())
