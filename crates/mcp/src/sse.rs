@@ -216,9 +216,9 @@ impl Reader {
         let line = std::mem::take(&mut self.line);
         let text = if is_first { line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line) } else { &line };
         if text.is_empty() {
-            self.dispatch()
+            self.dispatch();
         } else {
-            self.field(text)
+            self.field(text);
         }
         self.line = line;
         self.line.clear();
