@@ -63,8 +63,11 @@ fn members_by<'a>(
         members.push(Member { name, value: &text[from..walk.at], text: &text[start..walk.at] });
         walk.separator();
     }
-    let mut names: Vec<&str> = members.iter().map(|member| &*member.name).collect();
-    unique(&mut names)?;
+    if members.len() <= COMPARED_MAX {
+        compare(&members, |member| &member.name)?;
+    } else {
+        unique(&mut members.iter().map(|member| &*member.name).collect::<Vec<_>>())?;
+    }
     Ok(members)
 }
 
@@ -77,7 +80,7 @@ struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     fn over(value: &'a RawValue) -> Self {
-        Self { text: value.get(), at: 0, names: Vec::with_capacity(16) }
+        Self { text: value.get(), at: 0, names: Vec::new() }
     }
 
     /// Steps over one value, looking into it.
@@ -92,6 +95,9 @@ impl<'a> Walk<'a> {
 
     fn checked_object(&mut self, depth: usize) -> Result<(), JsonError> {
         deep_enough(depth)?;
+        if self.names.capacity() == 0 {
+            self.names.reserve(16);
+        }
         let outer = self.names.len();
         self.open(b'{')?;
         while !self.closes(b'}') {
@@ -266,26 +272,27 @@ fn deep_enough(depth: usize) -> Result<(), JsonError> {
 
 /// Fails where two of the names are equal; may sort them.
 fn unique<T: AsRef<str> + Ord>(names: &mut [T]) -> Result<(), JsonError> {
-    let twice = if names.len() <= COMPARED_MAX {
-        let mut rest = &names[..];
-        loop {
-            let Some((first, others)) = rest.split_first() else { break None };
-            if others.contains(first) {
-                break Some(first);
-            }
-            rest = others;
-        }
-    } else {
-        names.sort_unstable();
-        names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| &pair[0])
-    };
-    match twice {
-        None => Ok(()),
-        Some(name) => {
-            let shown: String = name.as_ref().chars().take(80).collect();
-            Err(JsonError { text: format!("the name {shown:?} stands twice in one object") })
+    if names.len() <= COMPARED_MAX {
+        return compare(names, AsRef::as_ref);
+    }
+    names.sort_unstable();
+    let twice = names.windows(2).find(|pair| pair[0] == pair[1]);
+    twice.map_or(Ok(()), |pair| Err(stands_twice(pair[0].as_ref())))
+}
+
+/// Fails where two of a few have equal names.
+fn compare<T>(few: &[T], name: impl Fn(&T) -> &str) -> Result<(), JsonError> {
+    for (i, one) in few.iter().enumerate() {
+        if few[..i].iter().any(|other| name(other) == name(one)) {
+            return Err(stands_twice(name(one)));
         }
     }
+    Ok(())
+}
+
+fn stands_twice(name: &str) -> JsonError {
+    let shown: String = name.chars().take(80).collect();
+    JsonError { text: format!("the name {shown:?} stands twice in one object") }
 }
 
 /// True where a `\u` escape of one half of a pair stands without the other (RFC 8259, 8.2).
