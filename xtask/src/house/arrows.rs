@@ -23,6 +23,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("lab", &["tool"]),
     ("telemetry", &["tool"]),
     ("testkit", &["tool", "state"]),
+    ("fixture", &[]),
     (
         "portcullis",
         &[
@@ -52,7 +53,11 @@ const TESTS_MAY_KNOW: &[&str] = &["testkit", "store", "lab"];
 const FENCED: &[(&str, &[&str], &str)] = &[
     ("sqlx", &["store", "sql"], "only the store and the sql room talk to databases"),
     ("rusqlite", &["store", "sql"], "only the store and the sql room talk to databases"),
-    ("rmcp", &["upstream"], "the wire layer is our own; rmcp is for upstream's OAuth client and for tests"),
+    (
+        "rmcp",
+        &["upstream", "fixture"],
+        "the wire layer is our own; rmcp is for upstream's OAuth client and for tests",
+    ),
     (
         "reqwest",
         &["web", "telemetry"],
