@@ -1,5 +1,7 @@
 //! JSON as we take it in: strictly, and with one canonical form to digest.
 
+mod scan;
+
 use std::{collections::HashSet, fmt, sync::LazyLock};
 
 use serde::{
@@ -7,6 +9,8 @@ use serde::{
     de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Map, Number, Value, json, value::RawValue};
+
+pub use scan::{Member, check, checked_members, shallow_members};
 
 /// The deepest nesting that is taken. `serde_json` itself stops at 128.
 pub const DEPTH_MAX: usize = 64;

@@ -22,7 +22,9 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("files", &["tool", "state"]),
     ("lab", &["tool"]),
     ("telemetry", &["tool"]),
+    ("mcp", &["tool"]),
     ("testkit", &["tool", "state"]),
+    ("fixture", &[]),
     (
         "portcullis",
         &[
@@ -52,7 +54,11 @@ const TESTS_MAY_KNOW: &[&str] = &["testkit", "store", "lab"];
 const FENCED: &[(&str, &[&str], &str)] = &[
     ("sqlx", &["store", "sql"], "only the store and the sql room talk to databases"),
     ("rusqlite", &["store", "sql"], "only the store and the sql room talk to databases"),
-    ("rmcp", &["upstream"], "the wire layer is our own; rmcp is for upstream's OAuth client and for tests"),
+    (
+        "rmcp",
+        &["upstream", "fixture"],
+        "the wire layer is our own; rmcp is for upstream's OAuth client and for tests",
+    ),
     (
         "reqwest",
         &["web", "telemetry"],
@@ -66,7 +72,7 @@ const FENCED: &[(&str, &[&str], &str)] = &[
 
 /// Crates without IO and without a runtime: what they may not depend on.
 const PURE: (&[&str], &[&str]) =
-    (&["tool", "state"], &["tokio", "hyper", "reqwest", "sqlx", "rusqlite", "rustix"]);
+    (&["tool", "state", "mcp"], &["tokio", "hyper", "reqwest", "sqlx", "rusqlite", "rustix"]);
 
 /// Arrows that should not be, in the workspace at `root`.
 pub(super) fn broken(root: &Path) -> Result<Vec<String>> {
