@@ -49,7 +49,7 @@ pub(crate) async fn bound(
 fn clean(outcome: &mut Outcome, profile: Hygiene, names: &[String]) -> Result<Arc<RawValue>, Fault> {
     let (mut value, as_sent) = match &mut outcome.body {
         Body::Raw(raw) if profile == Hygiene::Off => return Ok(Arc::clone(raw)),
-        Body::Raw(raw) if hygiene::is_surely_clean(raw.get(), names) => return Ok(Arc::clone(raw)),
+        Body::Raw(raw) if hygiene::is_surely_clean(raw, names) => return Ok(Arc::clone(raw)),
         Body::Raw(raw) => match parse(raw.get().as_bytes()) {
             Ok(value) => (value, Some(Arc::clone(raw))),
             // A name that stands twice could hide its first member: only what was looked at goes on.

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, iter::Peekable, str::Chars};
 
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 use tool::Hygiene;
 
 /// What was taken out of a result.
@@ -26,14 +26,16 @@ pub(crate) fn clean(value: &mut Value, profile: Hygiene, secret_names: &[String]
     removed
 }
 
-/// True where JSON text can be told to be clean without being parsed: plain ASCII without an escape, nothing in it of
-/// the shape of a secret, and no names to mask by. False says nothing.
+/// True where JSON text can be told to be clean without being parsed: plain ASCII without an escape, no name that
+/// stands twice, nothing in it of the shape of a secret, and no names to mask by. False says nothing.
 ///
 /// The shapes are looked for in the whole text, so whatever is found in one of its strings is found here too.
-pub(crate) fn is_surely_clean(json: &str, secret_names: &[String]) -> bool {
+pub(crate) fn is_surely_clean(raw: &RawValue, secret_names: &[String]) -> bool {
+    let json = raw.get();
     let is_plain = |b: u8| ((0x20..0x7f).contains(&b) && b != b'\\') || b == b'\n' || b == b'\t';
     secret_names.is_empty()
         && json.bytes().all(is_plain)
+        && tool::json::check(raw).is_ok()
         && matches!(audit::mask_text(json), Cow::Borrowed(_))
 }
 
@@ -221,10 +223,13 @@ mod tests {
             (r#"{"password":"hunter2-hunter2"}"#, false),
             (r#"{"a":"\u001b[31m"}"#, false),
             (r#"{"a":"naïve"}"#, false),
+            (r#"{"a":1,"a":2}"#, false),
         ] {
-            assert_eq!(is_surely_clean(json, &[]), expected, "{json}");
+            let raw = RawValue::from_string(json.to_owned()).unwrap();
+            assert_eq!(is_surely_clean(&raw, &[]), expected, "{json}");
         }
-        assert!(!is_surely_clean(r#"{"pin":1}"#, &["pin".to_owned()]));
+        let raw = RawValue::from_string(r#"{"pin":1}"#.to_owned()).unwrap();
+        assert!(is_surely_clean(&raw, &[]) && !is_surely_clean(&raw, &["pin".to_owned()]));
     }
 
     fn any_json() -> impl Strategy<Value = Value> {
@@ -248,7 +253,7 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_is_taken_out_of_what_is_surely_clean(value in any_json()) {
-            if is_surely_clean(&value.to_string(), &[]) {
+            if is_surely_clean(&tool::json::raw(&value), &[]) {
                 prop_assert_eq!(clean(&mut value.clone(), Hygiene::Strict, &[]), Removed::default());
             }
         }
