@@ -372,14 +372,16 @@ impl Gate {
             return;
         }
         let (request_id, correlation_id) = (request_id.as_str(), correlation_id.as_str());
-        tracing::warn!(request_id, correlation_id, cause = fault.chain(), "{fault}");
+        tracing::warn!(request_id, correlation_id, cause = fault.cause(), "{fault}");
         let mut body = Map::new();
         body.insert("request_id".to_owned(), json!(request_id));
         if correlation_id != request_id {
             body.insert("correlation_id".to_owned(), json!(correlation_id));
         }
         body.insert("error".to_owned(), json!(fault.text));
-        body.insert("cause".to_owned(), json!(fault.chain()));
+        if let Some(cause) = fault.cause() {
+            body.insert("cause".to_owned(), json!(cause));
+        }
         let shown = if matches!(credentials, Credentials::None) { "none" } else { "bearer" };
         body.insert("credentials".to_owned(), json!(shown));
         // Nothing was allowed, so nothing is withheld where this cannot be written; the log has it.

@@ -115,7 +115,7 @@ impl Journey {
                 tool_name = name,
                 user_id,
                 latency_ms,
-                cause = fault.chain(),
+                cause = fault.cause(),
                 "{}",
                 audit::mask_text(&fault.text)
             ),
@@ -126,7 +126,7 @@ impl Journey {
                 user_id,
                 latency_ms,
                 code = fault.code.row().name,
-                cause = fault.chain(),
+                cause = fault.cause(),
                 because = self.trail.because,
                 "{}",
                 audit::mask_text(&fault.text)

@@ -221,7 +221,7 @@ impl Visit {
     pub(crate) fn refuse(&self, refusal: &Refusal) -> Response<Body> {
         if refusal.fault.code == Code::Internal {
             let request_id = self.ids.request.as_str();
-            tracing::error!(request_id, cause = refusal.fault.chain(), "{}", refusal.fault);
+            tracing::error!(request_id, cause = refusal.fault.cause(), "{}", refusal.fault);
         }
         let has_credentials = self.headers.contains_key(header::AUTHORIZATION);
         problem::respond(refusal, self.form, &self.ids.request, has_credentials)

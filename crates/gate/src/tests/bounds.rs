@@ -284,6 +284,19 @@ async fn a_record_says_what_was_asked_for_also_where_it_was_refused() {
 }
 
 #[tokio::test]
+async fn a_refused_login_without_a_cause_has_none_in_its_record() {
+    let house = House::open().await;
+    house.call("", "echo", json!({})).await;
+    house.call("sk_x", "echo", json!({})).await;
+    house.trail().await;
+    let event = Some("auth.refused".to_owned());
+    let query = audit::TailQuery { count: 10, event, ..audit::TailQuery::default() };
+    let records = audit::tail(&house.folder.path().join("audit"), &query).unwrap();
+    let causes: Vec<_> = records.iter().map(|record| (&record["error"], record.get("cause"))).collect();
+    expect![[r#"[(String("missing API key; send `Authorization: Bearer <key>`"), None), (String("Invalid API key"), Some(String("no such key")))]"#]].assert_eq(&format!("{causes:?}"));
+}
+
+#[tokio::test]
 async fn a_rule_that_names_no_tool_is_refused_before_it_denies_nothing() {
     let aliased = Tool { aliases: vec!["odd.read".into()], ..reading("odd_read") };
     let odd = odd::Odd::new([aliased], at_once(|_| Ok(Reply::value(json!({})))));

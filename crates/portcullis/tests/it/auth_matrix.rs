@@ -59,6 +59,10 @@ fn no_route_answers_whom_it_should_not() {
             let _ = writeln!(page, "{method:6} {route:34}{row}");
         }
     }
+    let log = app.log();
+    assert!(log.contains("Invalid API key"), "refused logins are logged");
+    let empty: Vec<&str> = log.lines().filter(|line| line.contains(r#""cause":"""#)).collect();
+    assert!(empty.is_empty(), "a cause that says nothing: {:?}", empty.first());
     let names: Vec<&str> = states.iter().map(|state| state.name).collect();
     expect_file!["auth_matrix.txt"].assert_eq(&format!("{}\n{page}", names.join(" ")));
     battery::conclude(
