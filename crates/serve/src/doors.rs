@@ -123,6 +123,9 @@ pub(crate) const DOORS: &[Door] = &[
     get("/assets/{file}", Need::Nothing, Page::Asset, "Scripts and styles of the documentation pages"),
 ];
 
+/// Beneath these everything is public, what is not there too (RFC 8615: clients look there before they have keys).
+const OPEN_FOLDERS: &[&str] = &["/.well-known/", "/assets/"];
+
 const fn get(path: &'static str, need: Need, page: Page, about: &'static str) -> Door {
     Door { method: Method::GET, path, need, work: Work::Show(page), about }
 }
@@ -239,15 +242,17 @@ impl Answers for Doors {
         let mut response = match self.admit(&visit, &head.method, &head.uri) {
             Err(fault) => visit.refuse(&fault.into()),
             Ok(()) if guard::is_preflight(&head.method, &visit.headers) => guard::preflight(),
-            Ok(()) => match found {
-                None => visit.refuse(&no_door(head.uri.path()).into()),
-                Some((door, segment)) => {
-                    let passing = self.pass(door, segment, &head.method, &visit, upload);
-                    let passed = AssertUnwindSafe(passing).catch_unwind().await;
-                    let passed = passed.unwrap_or_else(|_| Err(Fault::internal("a door broke").into()));
-                    passed.unwrap_or_else(|refusal| visit.refuse(&refusal))
-                }
-            },
+            Ok(()) => {
+                let passing = async {
+                    match found {
+                        None => Err(self.no_door(head.uri.path(), &visit).await),
+                        Some((door, segment)) => self.pass(door, segment, &head.method, &visit, upload).await,
+                    }
+                };
+                let passed = AssertUnwindSafe(passing).catch_unwind().await;
+                let passed = passed.unwrap_or_else(|_| Err(Fault::internal("a door broke").into()));
+                passed.unwrap_or_else(|refusal| visit.refuse(&refusal))
+            }
         };
         let headers = response.headers_mut();
         visit.ids.write(headers);
@@ -290,8 +295,8 @@ impl Doors {
         upload: Upload,
     ) -> Result<Response<Body>, Refusal> {
         if !door.takes(method) {
-            if door.need == Need::Key {
-                self.inside.road.identify(&visit.credentials(), &visit.ids).await?;
+            if matches!(door.need, Need::Key | Need::Metrics) {
+                self.identify(door.need, visit).await?;
             }
             return Ok(wrong_method(door, method, visit));
         }
@@ -332,6 +337,17 @@ impl Doors {
         })
     }
 
+    /// Why there is no answer at a path that is no door: who is nobody learns nothing else, not even that.
+    async fn no_door(&self, path: &str, visit: &Visit) -> Refusal {
+        if OPEN_FOLDERS.iter().any(|folder| path.starts_with(folder)) {
+            return nothing_at(path).into();
+        }
+        match self.identify(Need::Key, visit).await {
+            Ok(_) => nothing_at(path).into(),
+            Err(refusal) => refusal,
+        }
+    }
+
     async fn identify(&self, need: Need, visit: &Visit) -> Result<Option<Arc<Caller>>, Refusal> {
         let credentials = visit.credentials();
         let is_open = match need {
@@ -370,7 +386,7 @@ fn wrong_method(door: &Door, method: &Method, visit: &Visit) -> Response<Body> {
     response
 }
 
-fn no_door(path: &str) -> Fault {
+fn nothing_at(path: &str) -> Fault {
     let shown: String = path.chars().take(80).collect();
     Fault::not_found(format!("there is no door at {shown:?}; GET / shows what there is"))
 }
@@ -402,6 +418,6 @@ mod tests {
             assert!(find(path).is_none(), "{path}");
         }
         let text = r#"there is no door at "/v1/mcp/a/b"; GET / shows what there is"#;
-        assert_eq!(no_door("/v1/mcp/a/b").text, text);
+        assert_eq!(nothing_at("/v1/mcp/a/b").text, text);
     }
 }

@@ -623,20 +623,53 @@ async fn metrics_are_open_here_and_need_a_role_elsewhere() {
     .await;
     let own = server.metrics.unwrap();
     for (path, status) in
-        [("/metrics", "200"), ("/health", "200"), ("/", "404"), ("/mcp/tools", "404"), ("/docs", "404")]
+        [("/metrics", "200"), ("/health", "200"), ("/", "401"), ("/mcp/tools", "401"), ("/docs", "401")]
     {
         let socket = TcpStream::connect(own).await.unwrap();
         let answer = exchange(socket, &format!("GET {path}\nhost: anything"), "").await;
         assert_eq!(answer.split(' ').nth(1), Some(status), "{path}");
     }
     let open = start(json!({ "listen": "0.0.0.0:0" })).await;
-    for (key, status) in
-        [("", 401), ("\nauthorization: Bearer good", 403), ("\nauthorization: Bearer metrics", 200)]
-    {
+    for (asked, status) in [
+        ("GET /metrics", "401"),
+        ("GET /metrics\nauthorization: Bearer good", "403"),
+        ("GET /metrics\nauthorization: Bearer metrics", "200"),
+        ("POST /metrics", "401"),
+        ("POST /metrics\nauthorization: Bearer metrics", "405"),
+    ] {
         let socket = TcpStream::connect(("127.0.0.1", open.address.port())).await.unwrap();
-        let answer = exchange(socket, &format!("GET /metrics{key}"), "").await;
-        assert_eq!(answer.split(' ').nth(1), Some(status.to_string().as_str()), "{key}");
+        let answer = exchange(socket, asked, "").await;
+        assert_eq!(answer.split(' ').nth(1), Some(status), "{asked}");
     }
+}
+
+#[tokio::test]
+async fn a_path_that_is_no_door_says_so_only_to_somebody() {
+    let server = start(json!({})).await;
+    let mut shown = "                       none bad off good\n".to_owned();
+    for asked in ["GET /none", "POST /v1/mcp/", "PUT //", "GET /mcp", "GET /.well-known/none", "GET /assets/"]
+    {
+        let mut row = format!("{asked:22}");
+        for credentials in
+            ["", "\nauthorization: Bearer bad", "\nauthorization: Bearer off", "\nauthorization: Bearer good"]
+        {
+            row += &format!(" {}", server.status(&format!("{asked}{credentials}"), "").await);
+        }
+        shown += &format!("{row}\n");
+    }
+    expect![[r#"
+                               none bad off good
+        GET /none              401 401 403 404
+        POST /v1/mcp/          401 401 403 404
+        PUT //                 401 401 403 404
+        GET /mcp               401 401 403 404
+        GET /.well-known/none  404 404 404 404
+        GET /assets/           404 404 404 404
+    "#]]
+    .assert_eq(&shown);
+    let socket = UnixStream::connect(&server.socket).await.unwrap();
+    let local = exchange(socket, "GET /none", "").await;
+    assert_eq!(local.split(' ').nth(1), Some("404"), "the socket vouches for its user");
 }
 
 #[tokio::test]
@@ -705,11 +738,11 @@ async fn requests_are_counted_by_the_template_of_their_door() {
     server.ask(&format!("POST /v1/mcp/echo\n{KEY}"), "{}").await;
     server.ask(&format!("POST /v1/mcp/missing\n{KEY}"), "{}").await;
     server.ask("GET /wp-login.php", "").await;
-    server.ask("GET /.env", "").await;
+    server.ask(&format!("GET /.env\n{KEY}"), "").await;
     server.ask("HEAD /health", "").await;
     let mut counts: Vec<_> = server.road.http.lock().unwrap().clone().into_iter().collect();
     counts.sort();
-    expect![[r#"[(("/health", 200), 1), (("/v1/mcp/{tool}", 200), 1), (("/v1/mcp/{tool}", 404), 1), (("unmatched", 404), 2)]"#]].assert_eq(&format!("{counts:?}"));
+    expect![[r#"[(("/health", 200), 1), (("/v1/mcp/{tool}", 200), 1), (("/v1/mcp/{tool}", 404), 1), (("unmatched", 401), 1), (("unmatched", 404), 1)]"#]].assert_eq(&format!("{counts:?}"));
 }
 
 #[tokio::test]
