@@ -22,6 +22,9 @@ use crate::{
     log::{Bounds, Disk, Log, RealDisk, Slot},
 };
 
+/// How long after an error the log is tried again where no record asks for it.
+const MEND_AFTER: Duration = Duration::from_secs(1);
+
 /// The audit log, open for writing. Clones write to the same log.
 ///
 /// When the last clone is dropped without [`Audit::close`], what is queued is still written and signed, but nobody
@@ -122,7 +125,8 @@ impl Audit {
         answered.await.unwrap_or(Err(AuditError::Closed))
     }
 
-    /// True from an error of the disk until a write has succeeded again. For health.
+    /// True from an error of the disk until a write has succeeded again, which the log tries by itself every
+    /// second where nobody else does; and for good where its thread has died. For health.
     #[must_use]
     pub fn is_broken(&self) -> bool {
         self.handle.shared.broken.load(Ordering::Relaxed)
@@ -267,10 +271,14 @@ impl Writer {
         }
     }
 
+    /// A log that cannot be written is tried again soon: where health says so, no call may come that would.
     fn plan_checkpoint(&mut self) {
-        if self.checkpoint_at.is_none() && self.log.unsigned() > 0 {
-            self.checkpoint_at = Some(Instant::now() + self.checkpoint_after);
-        }
+        let mend_at = self.log.is_broken().then(|| Instant::now() + MEND_AFTER);
+        self.checkpoint_at = match (self.checkpoint_at, mend_at) {
+            (Some(at), Some(mend_at)) => Some(at.min(mend_at)),
+            (None, None) if self.log.unsigned() > 0 => Some(Instant::now() + self.checkpoint_after),
+            (at, mend_at) => at.or(mend_at),
+        };
     }
 
     fn is_checkpoint_due(&self) -> bool {
@@ -283,6 +291,9 @@ impl Drop for Ending {
     fn drop(&mut self) {
         let Self { shared, result } = self;
         shared.room.close();
+        if result.is_err() {
+            shared.broken.store(true, Ordering::Relaxed);
+        }
         let mut queue = shared.lock();
         queue.ended = Some(result.clone());
         queue.entries.clear();

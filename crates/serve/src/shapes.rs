@@ -199,6 +199,7 @@ fn of_page(page: Page) -> Shape {
                 "uptime_seconds": number(),
                 "database": { "type": "string" },
                 "upstream_api": { "type": "string" },
+                "audit": { "enum": ["writable", "broken"] },
                 "memory_usage_percent": number(),
                 "servers": { "type": "integer" },
             }),

@@ -154,7 +154,7 @@ fn every_door_has_its_shape() {
     expect![[r#"
         / 200: service version docs documentation redoc openapi health mcp_tools mcp
         /mcp/info 200: name version protocol_version protocol_versions capabilities
-        /health 200: status timestamp version uptime_seconds database upstream_api memory_usage_percent servers
+        /health 200: status timestamp version uptime_seconds database upstream_api audit memory_usage_percent servers
         /health/detailed 200: status timestamp version uptime_seconds checks metrics
         /health/ready 200: status
         /health/live 200: status

@@ -16,6 +16,7 @@ use crate::{
     Config, Extras, Server,
     doors::{DOORS, Need},
     openapi,
+    road::OpenBreaker,
 };
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -595,13 +596,58 @@ async fn health_goes_by_what_was_probed() {
     shown += &body(&server.ask("GET /health/ready\nx-request-id: r-1", "").await);
     shown += &body(&server.ask("GET /health/live", "").await);
     expect![[r#"
-        200 {"status":"healthy","timestamp":"2026-01-01T00:00:00.000Z","version":"9.9.9","uptime_seconds":2.5,"database":"not configured","upstream_api":"not configured","servers":1}
+        200 {"status":"healthy","timestamp":"2026-01-01T00:00:00.000Z","version":"9.9.9","uptime_seconds":2.5,"database":"not configured","upstream_api":"not configured","audit":"writable","servers":1}
         200 {"status":"ready"}
-        200 {"status":"degraded","timestamp":"2026-01-01T00:00:00.000Z","version":"9.9.9","uptime_seconds":2.5,"database":"not configured","upstream_api":"degraded","servers":1}
-        503 {"status":"unhealthy","timestamp":"2026-01-01T00:00:00.000Z","version":"9.9.9","uptime_seconds":2.5,"database":"disconnected","upstream_api":"degraded","servers":1}
-        503 {"status":"unhealthy","timestamp":"2026-01-01T00:00:00.000Z","version":"9.9.9","uptime_seconds":2.5,"checks":{"database":{"status":"unhealthy","latency_ms":3.0,"source":"database:x","connections":2},"external_api":{"status":"degraded","latency_ms":3.0,"source":"external_api:x","connections":2},"cache":{"hits":3,"misses":1,"hit_ratio":0.75},"sources":{"external_api:x":{"status":"degraded","latency_ms":3.0,"source":"external_api:x","connections":2},"database:x":{"status":"unhealthy","latency_ms":3.0,"source":"database:x","connections":2}}}}
+        200 {"status":"degraded","timestamp":"2026-01-01T00:00:00.000Z","version":"9.9.9","uptime_seconds":2.5,"database":"not configured","upstream_api":"degraded","audit":"writable","servers":1}
+        503 {"status":"unhealthy","timestamp":"2026-01-01T00:00:00.000Z","version":"9.9.9","uptime_seconds":2.5,"database":"disconnected","upstream_api":"degraded","audit":"writable","servers":1}
+        503 {"status":"unhealthy","timestamp":"2026-01-01T00:00:00.000Z","version":"9.9.9","uptime_seconds":2.5,"checks":{"database":{"status":"unhealthy","latency_ms":3.0,"source":"database:x","connections":2},"external_api":{"status":"degraded","latency_ms":3.0,"source":"external_api:x","connections":2},"cache":{"hits":3,"misses":1,"hit_ratio":0.75},"audit":{"status":"healthy"},"breakers":{"status":"healthy","open":[]},"sources":{"external_api:x":{"status":"degraded","latency_ms":3.0,"source":"external_api:x","connections":2},"database:x":{"status":"unhealthy","latency_ms":3.0,"source":"database:x","connections":2}}}}
         503 {"error":"Service not ready: database unhealthy","status":"retry","detail":"Service not ready: database unhealthy","code":"unavailable","request_id":"r-1"}
         200 {"status":"alive"}
+    "#]].assert_eq(&shown);
+}
+
+/// What a health door says of the audit log and of what is left alone.
+async fn health_of(server: &Running, door: &str) -> String {
+    let answer = server.ask(&format!("GET {door}\n{KEY}"), "").await;
+    let status = answer.split(' ').nth(1).unwrap().to_owned();
+    let body: Value = serde_json::from_str(answer.split_once("\n\n").unwrap().1).unwrap();
+    let parts = [&body["status"], &body["audit"], &body["checks"]["audit"], &body["checks"]["breakers"]];
+    let parts: Vec<String> = parts.iter().filter(|part| !part.is_null()).map(ToString::to_string).collect();
+    format!("{door} {status} {}\n", parts.join(" "))
+}
+
+#[tokio::test]
+async fn health_shows_what_is_left_alone_and_an_audit_log_that_cannot_be_written() {
+    use std::sync::atomic::Ordering::SeqCst;
+    let server = start(json!({})).await;
+    let doors = ["/health", "/health/detailed", "/health/ready"];
+    let mut shown = String::new();
+    let open = |name: &str, is_source| OpenBreaker { name: name.into(), is_source };
+    for (breakers, is_broken) in [
+        (vec![], false),
+        (vec![open("http:far.example", false)], false),
+        (vec![open("http:far.example", false), open("rest:shop", true)], false),
+        (vec![open("rest:shop", true)], true),
+    ] {
+        *server.road.open_breakers.lock().unwrap() = breakers;
+        server.road.is_audit_broken.store(is_broken, SeqCst);
+        for door in doors {
+            shown += &health_of(&server, door).await;
+        }
+    }
+    expect![[r#"
+        /health 200 "healthy" "writable"
+        /health/detailed 200 "healthy" {"status":"healthy"} {"status":"healthy","open":[]}
+        /health/ready 200 "ready"
+        /health 200 "healthy" "writable"
+        /health/detailed 200 "healthy" {"status":"healthy"} {"status":"healthy","open":["http:far.example"]}
+        /health/ready 200 "ready"
+        /health 200 "degraded" "writable"
+        /health/detailed 200 "degraded" {"status":"healthy"} {"status":"degraded","open":["http:far.example","rest:shop"]}
+        /health/ready 200 "ready"
+        /health 503 "unhealthy" "broken"
+        /health/detailed 503 "unhealthy" {"status":"unhealthy"} {"status":"degraded","open":["rest:shop"]}
+        /health/ready 503 "retry"
     "#]].assert_eq(&shown);
 }
 
