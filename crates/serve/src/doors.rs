@@ -1,7 +1,11 @@
 //! The doors: one table that the router, the OpenAPI document and the metrics go by, and the way of a request
 //! through it.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -271,6 +275,23 @@ impl Answers for Doors {
             latency_ms = took.as_secs_f64() * 1e3,
             "request answered"
         );
+        response
+    }
+
+    fn too_late(&self, peer: Peer, within: Duration) -> Response<Body> {
+        let headers = HeaderMap::new();
+        let visit = Visit { ids: Ids::of(&headers), form: Form::Seed, peer, headers };
+        let text = format!(
+            "the head of the request did not arrive within {} ms (server.header_timeout_ms)",
+            within.as_millis()
+        );
+        let refusal = Refusal { fault: Fault::new(Code::Malformed, text), http: 408 };
+        let mut response = visit.refuse(&refusal);
+        let headers = response.headers_mut();
+        headers::put(headers, header::DATE, &headers::date(self.inside.clock.now()));
+        visit.ids.write(headers);
+        headers::write_security(headers);
+        self.inside.road.http_request("refused", refusal.http, within);
         response
     }
 }
