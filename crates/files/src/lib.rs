@@ -204,10 +204,15 @@ impl Provider for Files {
         let members = arguments
             .as_object_mut()
             .ok_or_else(|| Fault::bad_argument("", "the arguments must be an object"))?;
+        let rules = &self.room.rules;
         if tool.name.as_str() == tools::LIST {
-            normalize(&self.room.rules, members, "after").map_err(|e| at(e, "/after"))?;
+            normalize(members, "after", |sent| rules.normal(sent)).map_err(|e| at(e, "/after"))?;
         }
-        let path = normalize(&self.room.rules, members, "path").map_err(|e| at(e, "/path"))?;
+        let path = normalize(members, "path", |sent| match tool.name.as_str() {
+            tools::READ | tools::WRITE => rules.normal_file(sent),
+            _ => rules.normal(sent),
+        });
+        let path = path.map_err(|e| at(e, "/path"))?;
         Ok(format!("{}:{}", tools::SOURCE, path.unwrap_or_else(RelPath::root)))
     }
 
@@ -273,13 +278,13 @@ impl Provider for Files {
 
 /// Brings one argument that is a path into normal form; `None` where it is not given.
 fn normalize(
-    rules: &Rules,
     members: &mut Map<String, Value>,
     name: &str,
+    normal: impl FnOnce(&str) -> Result<RelPath, FilesError>,
 ) -> Result<Option<RelPath>, FilesError> {
     let Some(value) = members.get_mut(name) else { return Ok(None) };
     let not_text = || FilesError::BadPath { sent: value.to_string(), why: "a path is a text" };
-    let path = rules.normal(value.as_str().ok_or_else(not_text)?)?;
+    let path = normal(value.as_str().ok_or_else(not_text)?)?;
     *value = Value::String(path.to_string());
     Ok(Some(path))
 }

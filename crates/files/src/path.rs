@@ -120,6 +120,16 @@ impl Rules {
         Ok(path)
     }
 
+    /// The same for a path that is to be a file: one that ends in `/` or `/.` names a folder, whatever is there.
+    pub(crate) fn normal_file(&self, sent: &str) -> Result<RelPath, FilesError> {
+        let path = self.normal(sent)?;
+        if !path.is_root() && (sent.ends_with('/') || sent.ends_with("/.")) {
+            let why = "it ends in '/', which names a folder; a file has nothing behind its name";
+            return Err(FilesError::BadPath { sent: shown(sent), why });
+        }
+        Ok(path)
+    }
+
     /// True where `name` in `folder` is one that a caller could ask for.
     pub(crate) fn takes_name(&self, folder: &RelPath, name: &str) -> bool {
         self.normal(folder.join(name).as_str()).is_ok()

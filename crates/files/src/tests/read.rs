@@ -95,6 +95,32 @@ async fn reading() {
 }
 
 #[tokio::test]
+async fn a_slash_behind_the_name_of_a_file_is_refused() {
+    for (tool, sent) in [
+        ("fs_read_text", "hello.txt/"),
+        ("fs_read_text", "hello.txt/."),
+        ("fs_read_text", "notes//todo.txt//"),
+        ("fs_read_text", "notes/"),
+        ("fs_read_text", "none.txt/"),
+    ] {
+        let place = Place::new(|_| {});
+        let said = place.call(tool, json!({ "path": sent })).await;
+        let want = format!(
+            "BadArguments /path: {sent:?} is no path here: it ends in '/', which names a folder; a file has nothing \
+             behind its name"
+        );
+        assert_eq!(said, want);
+    }
+    check("fs_list", json!({"path": "notes/", "limit": 1}), expect![[r#"{"path":"notes","entries":[{"name":"deep","path":"notes/deep","kind":"folder","bytes":0,"modified_at":"T"}],"truncated":true,"next":"notes/deep","skipped":0}"#]]).await;
+    check(
+        "fs_list",
+        json!({"path": "hello.txt/"}),
+        expect![[r#"BadArguments /path: "hello.txt" is not a folder; fs_read_text reads a file"#]],
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn listing() {
     check("fs_list", json!({}), expect![[r#"{"path":".","entries":[{"name":"binary.bin","path":"binary.bin","kind":"file","bytes":3,"modified_at":"T"},{"name":"empty","path":"empty","kind":"folder","bytes":0,"modified_at":"T"},{"name":"empty.txt","path":"empty.txt","kind":"file","bytes":0,"modified_at":"T"},{"name":"hello.txt","path":"hello.txt","kind":"file","bytes":13,"modified_at":"T"},{"name":"in_file","path":"in_file","kind":"link","bytes":0,"modified_at":"T"}],"truncated":true,"next":"in_file","skipped":2}"#]]).await;
     check("fs_list", json!({"after": "latin1.txt"}), expect![[r#"{"path":".","entries":[{"name":"notes","path":"notes","kind":"folder","bytes":0,"modified_at":"T"},{"name":"out_file","path":"out_file","kind":"link","bytes":0,"modified_at":"T"},{"name":"out_folder","path":"out_folder","kind":"link","bytes":0,"modified_at":"T"}],"truncated":false,"next":null,"skipped":2}"#]]).await;
