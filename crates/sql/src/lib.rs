@@ -142,7 +142,7 @@ struct Sql {
     declared: BTreeMap<String, Prepared>,
     tools: Arc<[Arc<Tool>]>,
     /// The database that free SQL goes to where the call does not say.
-    only: Option<String>,
+    usual: Option<String>,
     bounds: Bounds,
     sql_chars_max: usize,
     meter: Arc<dyn Meter>,
@@ -157,22 +157,19 @@ impl Sql {
     ) -> Self {
         let free = tools::free(config).into_iter().map(Arc::new);
         let tools = declared.values().map(|prepared| Arc::clone(&prepared.tool)).chain(free).collect();
-        let only = match tools::exposed(config).as_slice() {
-            [one] => Some((*one).to_owned()),
-            _ => None,
-        };
+        let usual = tools::usual(config).map(str::to_owned);
         let engines =
             pools.into_iter().map(|(name, pool)| (name, Box::new(pool) as Box<dyn Engine>)).collect();
         let size = |count| usize::try_from(count).unwrap_or(usize::MAX);
         let bounds =
             Bounds { rows_max: size(config.query.rows_max), bytes_max: size(config.query.bytes_max) };
         let sql_chars_max = size(config.query.sql_chars_max);
-        Self { engines, declared, tools, only, bounds, sql_chars_max, meter }
+        Self { engines, declared, tools, usual, bounds, sql_chars_max, meter }
     }
 
-    /// The database a call of free SQL names, or the only one there is.
+    /// The database a call of free SQL names, or the usual one.
     fn engine(&self, database: Option<String>) -> Result<(String, &dyn Engine), Fault> {
-        let name = database.or_else(|| self.only.clone());
+        let name = database.or_else(|| self.usual.clone());
         let name = name.ok_or_else(|| Fault::bad_argument("/database", "say which database"))?;
         match self.engines.get(&name) {
             Some(engine) => Ok((name, engine.as_ref())),

@@ -60,14 +60,14 @@ pub(crate) fn free(config: &Config) -> Vec<Tool> {
          {} of them. Give values as params, not in the text. sql_schema lists the tables and columns there are.",
         bounds.rows_max
     );
-    let mut query =
-        bounded(Tool::reading(query, &source, &about, query_input(bounds, &databases)), "sql.query");
+    let choice = Choice { databases: &databases, usual: usual(config) };
+    let mut query = bounded(Tool::reading(query, &source, &about, query_input(bounds, &choice)), "sql.query");
     query.title = Some("Query a database".into());
     query.output = Some(Arc::new(query_output()));
     query.examples = vec![json!({ "sql": "SELECT 1 + ?1 AS sum", "params": [2] })];
     let about = "Lists the tables and columns that sql_query can read.";
-    let input =
-        closed_object(&json!({ "database": database_property(&databases) }), &needs_database(&databases));
+    let required: Vec<_> = choice.required().into_iter().collect();
+    let input = closed_object(&json!({ "database": choice.property() }), &required);
     let mut schema = bounded(Tool::reading(schema, &source, about, input), "sql.schema");
     schema.title = Some("List tables".into());
     schema.output = Some(Arc::new(schema_output()));
@@ -77,6 +77,15 @@ pub(crate) fn free(config: &Config) -> Vec<Tool> {
 /// The databases that open themselves to free SQL, by name.
 pub(crate) fn exposed(config: &Config) -> Vec<&str> {
     config.databases.iter().filter(|(_, d)| d.query.is_some()).map(|(name, _)| name.as_str()).collect()
+}
+
+/// The database that free SQL goes to where a call names none: the one that the section names, or the only one.
+pub(crate) fn usual(config: &Config) -> Option<&str> {
+    let named = config.query.database.as_deref();
+    named.or_else(|| match exposed(config).as_slice() {
+        [one] => Some(*one),
+        _ => None,
+    })
 }
 
 /// What a call of a database touches.
@@ -181,9 +190,8 @@ fn output(config: &ToolConfig, columns: &[String]) -> Value {
     json!({ "type": "object", "properties": properties, "required": required })
 }
 
-fn query_input(bounds: &QueryConfig, databases: &[&str]) -> Value {
-    let mut required = vec!["sql"];
-    required.extend(needs_database(databases));
+fn query_input(bounds: &QueryConfig, choice: &Choice<'_>) -> Value {
+    let required: Vec<_> = ["sql"].into_iter().chain(choice.required()).collect();
     let properties = json!({
         "sql": {
             "type": "string",
@@ -196,7 +204,7 @@ fn query_input(bounds: &QueryConfig, databases: &[&str]) -> Value {
             "default": [],
             "description": "The values: an array for ?1, ?2, an object for :name. A blob is {\"base64\": \"..\"}."
         },
-        "database": database_property(databases),
+        "database": choice.property(),
         "offset": {
             "type": "integer",
             "minimum": 0,
@@ -248,16 +256,25 @@ fn schema_output() -> Value {
     })
 }
 
-fn database_property(databases: &[&str]) -> Value {
-    let mut schema = json!({ "type": "string", "enum": databases, "description": "The database." });
-    if let [one] = databases {
-        schema["default"] = json!(one);
-    }
-    schema
+/// The databases of free SQL, as an argument.
+struct Choice<'a> {
+    databases: &'a [&'a str],
+    usual: Option<&'a str>,
 }
 
-fn needs_database<'a>(databases: &[&str]) -> Vec<&'a str> {
-    if databases.len() > 1 { vec!["database"] } else { Vec::new() }
+impl Choice<'_> {
+    fn property(&self) -> Value {
+        let mut schema = json!({ "type": "string", "enum": self.databases, "description": "The database." });
+        if let Some(usual) = self.usual {
+            schema["default"] = json!(usual);
+        }
+        schema
+    }
+
+    /// The argument's name, where a call must give it.
+    fn required(&self) -> Option<&'static str> {
+        self.usual.is_none().then_some("database")
+    }
 }
 
 fn size(bytes: u32) -> usize {

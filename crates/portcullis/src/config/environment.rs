@@ -80,7 +80,11 @@ pub(crate) const VARIABLES: &[Variable] = &[
         t.text("/files/root", v)
     }),
     variable("MCP_MAX_FILE_SIZE", "the most bytes of one read", |t, v| t.integer("/files/bytes_max", v)),
-    variable("MCP_SQLITE", "a second SQLite file for sql_query", |t, v| t.database("mcp", v)),
+    variable(
+        "MCP_SQLITE",
+        "the SQLite file of sql_query; with DB_URL as well, that one is reached as database main",
+        mcp_sqlite,
+    ),
     variable("MCP_MAX_SQL_ROWS", "the most rows of one query", |t, v| t.integer("/sql/query/rows_max", v)),
     variable("MCP_REQUEST_TIMEOUT", "the longest a call may take, in seconds", |t, v| {
         t.scaled("/limits/request_timeout_ms", v)
@@ -331,6 +335,12 @@ fn db_url(taken: &mut Taken<'_>, value: &str) -> Result<(), String> {
         return Err("it names no file; expected sqlite:///file.db, or sqlite:////path/to/file.db".to_owned());
     }
     taken.database("main", path)
+}
+
+/// `sql_query` goes here, whatever else there is.
+fn mcp_sqlite(taken: &mut Taken<'_>, value: &str) -> Result<(), String> {
+    taken.database("mcp", value)?;
+    taken.text("/sql/query/database", "mcp")
 }
 
 fn log_level(taken: &mut Taken<'_>, value: &str) -> Result<(), String> {

@@ -13,6 +13,7 @@ mod change;
 mod cli;
 mod demo;
 mod docs;
+mod environment;
 mod examples;
 mod http;
 mod limits;

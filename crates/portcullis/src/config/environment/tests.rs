@@ -59,7 +59,7 @@ fn each_variable_stands_for_a_member() {
             ("MCP_MAX_SQL_ROWS", "500"),
         ],
         expect![[r#"
-            {"bootstrap":{"keys":[{"label":"api","principal":"api","show":"key"}]},"sql":{"databases":{"main":{"sqlite":"/srv/shop.db","query":{"tables":["*"]},"readers":15,"recycle_seconds":3600},"mcp":{"sqlite":"./other.db","query":{"tables":["*"]}}},"query":{"rows_max":500}}}
+            {"bootstrap":{"keys":[{"label":"api","principal":"api","show":"key"}]},"sql":{"databases":{"main":{"sqlite":"/srv/shop.db","query":{"tables":["*"]},"readers":15,"recycle_seconds":3600},"mcp":{"sqlite":"./other.db","query":{"tables":["*"]}}},"query":{"database":"mcp","rows_max":500}}}
         "#]],
     );
     check(
