@@ -225,7 +225,7 @@ fn check_parameter(at: &str, name: &str, parameter: &ParameterConfig, faults: &m
 
 fn check_paging(at: &str, tool: &ToolConfig, faults: &mut Vec<ConfigFault>) {
     let mut fault = |part: &str, text: String| faults.push(ConfigFault::new(format!("{at}{part}"), text));
-    let reserved = ["truncated", "row_count", "total_count"];
+    let reserved = ["truncated", "row_count", "total_count", "next", "next_offset"];
     if reserved.contains(&tool.result.rows.as_str()) || tool.result.rows.is_empty() {
         fault("/result/rows", format!("{:?} cannot be the name of the rows", tool.result.rows));
     }

@@ -4,6 +4,7 @@
 //! an authorizer that allows a list of things and denies the rest; the statement scanner is the second line. Every
 //! question stops at its deadline, when it is asked to, and when its future is dropped.
 
+mod answer;
 mod bind;
 mod check;
 mod config;
@@ -30,8 +31,7 @@ use std::{
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 use tool::{
-    Code, ConfigFault, Cut, Fault, Meter, Outcome, Parts, Permit, Probe, ProbeState, Provider, Reply, Talk,
-    Tool,
+    Code, ConfigFault, Fault, Meter, Outcome, Parts, Permit, Probe, ProbeState, Provider, Reply, Talk, Tool,
 };
 
 use crate::{
@@ -185,23 +185,11 @@ impl Sql {
         }
         let (database, engine) = self.engine(arguments.database)?;
         let offset = arguments.offset;
-        // What the answer holds beside rows and columns is less than this.
-        let bounds = Bounds { bytes_max: self.bounds.bytes_max.saturating_sub(512), ..self.bounds };
+        let bytes_max = self.bounds.bytes_max.saturating_sub(answer::ENVELOPE_BYTES);
+        let bounds = Bounds { bytes_max, ..self.bounds };
         let query = FreeQuery { sql: arguments.sql, params: arguments.params, offset, bounds };
-        let answer = engine.free(query, run).await.map(|page| {
-            let row_count = page.rows.len();
-            let mut answer = Map::new();
-            answer.insert("rows".to_owned(), Value::Array(page.rows));
-            answer.insert("columns".to_owned(), json!(page.columns));
-            answer.insert("row_count".to_owned(), json!(row_count));
-            answer.insert("truncated".to_owned(), json!(page.cut.is_some()));
-            if page.cut.is_some() {
-                answer.insert("next_offset".to_owned(), json!(offset + row_count as u64));
-            }
-            let mut outcome = Outcome::new(Value::Object(answer));
-            outcome.cut = page.cut.map(|bound| Cut { bound, artefact: None });
-            outcome
-        });
+        let page = engine.free(query, run).await;
+        let answer = page.map(|page| answer::free(page, offset, bounds));
         Ok((database, answer))
     }
 

@@ -13,6 +13,11 @@ pub(crate) const QUERY: &str = "sql_query";
 /// The name of the tool that lists tables.
 pub(crate) const SCHEMA: &str = "sql_schema";
 
+/// What `next_offset` is.
+const NEXT_OFFSET: &str = "Where rows were left out: the offset of the first one that is missing.";
+/// What `next` is.
+const NEXT: &str = "Where rows were left out: why, and how to get them.";
+
 /// The arguments of `sql_query`.
 #[derive(Debug, Deserialize)]
 pub(crate) struct QueryArguments {
@@ -172,6 +177,7 @@ fn output(config: &ToolConfig, columns: &[String]) -> Value {
             "truncated".to_owned(),
             json!({ "type": "boolean", "description": "True where rows were left out." }),
         ),
+        ("next".to_owned(), json!({ "type": "string", "description": NEXT })),
     ]);
     let mut required = vec![config.result.rows.clone()];
     let mut count = |name: &str, about: &str| {
@@ -184,6 +190,8 @@ fn output(config: &ToolConfig, columns: &[String]) -> Value {
             count(&paging.limit, "How many rows were asked for.");
             count(&paging.offset, "How many rows were skipped.");
             count("total_count", "How many rows there are in all.");
+            let next = json!({ "type": "integer", "minimum": 0, "description": NEXT_OFFSET });
+            properties.insert("next_offset".to_owned(), next);
         }
         None => count("row_count", "How many rows are here."),
     }
@@ -223,7 +231,8 @@ fn query_output() -> Value {
             "columns": { "type": "array", "items": { "type": "string" } },
             "row_count": { "type": "integer", "minimum": 0 },
             "truncated": { "type": "boolean", "description": "True where there are more rows." },
-            "next_offset": { "type": "integer", "description": "The offset of the first row that is missing." }
+            "next_offset": { "type": "integer", "description": NEXT_OFFSET },
+            "next": { "type": "string", "description": NEXT }
         },
         "required": ["rows", "columns", "row_count", "truncated"]
     })
