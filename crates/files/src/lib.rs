@@ -130,8 +130,8 @@ impl Room {
             limit: wanted.limit.unwrap_or(most).clamp(1, most),
             after: wanted.after.as_deref().map(|after| self.rules.normal(after)).transpose()?,
         };
-        let result = list::page(&self.config, &self.jail, &self.rules, &wanted, halt)?;
-        Ok(outcome(json!(result), result.truncated.then_some("rows")))
+        let (result, cut) = list::page(&self.config, &self.jail, &self.rules, &wanted, halt)?;
+        Ok(outcome(json!(result), cut))
     }
 
     fn search(&self, wanted: &SearchArguments, halt: &Halt) -> Result<Outcome, FilesError> {
@@ -141,9 +141,14 @@ impl Room {
             pattern: search::pattern(&wanted.query, wanted.regex)?,
             glob: wanted.glob.as_deref().map(search::Glob::parse).transpose()?,
             limit: wanted.limit.unwrap_or(tools::MATCHES_USUAL).clamp(1, most),
+            after: wanted
+                .after
+                .as_deref()
+                .map(|after| search::Mark::parse(after, &self.rules))
+                .transpose()?,
         };
-        let result = search::lines(&self.config, &self.jail, &self.rules, &wanted, halt)?;
-        Ok(outcome(json!(result), result.truncated.then_some("rows")))
+        let (result, cut) = search::lines(&self.config, &self.jail, &self.rules, &wanted, halt)?;
+        Ok(outcome(json!(result), cut))
     }
 
     /// Asks whether the root can be read, and whether its name still leads to it.
@@ -205,8 +210,13 @@ impl Provider for Files {
             .as_object_mut()
             .ok_or_else(|| Fault::bad_argument("", "the arguments must be an object"))?;
         let rules = &self.room.rules;
-        if tool.name.as_str() == tools::LIST {
-            normalize(members, "after", |sent| rules.normal(sent)).map_err(|e| at(e, "/after"))?;
+        let after = |error| at(error, "/after");
+        match tool.name.as_str() {
+            tools::LIST => drop(normalize(members, "after", |sent| rules.normal(sent)).map_err(after)?),
+            tools::SEARCH => {
+                drop(normalize(members, "after", |sent| search::Mark::parse(sent, rules)).map_err(after)?);
+            }
+            _ => {}
         }
         let path = normalize(members, "path", |sent| match tool.name.as_str() {
             tools::READ | tools::WRITE => rules.normal_file(sent),
@@ -276,12 +286,12 @@ impl Provider for Files {
     }
 }
 
-/// Brings one argument that is a path into normal form; `None` where it is not given.
-fn normalize(
+/// Brings one argument that is or holds a path into normal form; `None` where it is not given.
+fn normalize<T: ToString>(
     members: &mut Map<String, Value>,
     name: &str,
-    normal: impl FnOnce(&str) -> Result<RelPath, FilesError>,
-) -> Result<Option<RelPath>, FilesError> {
+    normal: impl FnOnce(&str) -> Result<T, FilesError>,
+) -> Result<Option<T>, FilesError> {
     let Some(value) = members.get_mut(name) else { return Ok(None) };
     let not_text = || FilesError::BadPath { sent: value.to_string(), why: "a path is a text" };
     let path = normal(value.as_str().ok_or_else(not_text)?)?;

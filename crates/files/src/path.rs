@@ -38,6 +38,12 @@ impl RelPath {
         self.0.split('/').filter(|name| *name != ".")
     }
 
+    /// True where it is `folder`, or in it at any depth.
+    pub(crate) fn is_beneath(&self, folder: &Self) -> bool {
+        let mut names = self.names();
+        folder.names().all(|name| names.next() == Some(name))
+    }
+
     /// The folder it is in, and its own name. `None` for the root.
     pub(crate) fn split(&self) -> Option<(Self, &str)> {
         match self.0.rsplit_once('/') {

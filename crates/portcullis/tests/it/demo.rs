@@ -83,7 +83,7 @@ fn the_tools_of_the_first_five_minutes() {
         "fs_search",
         &json!({ "query": "Acme" }),
         &expect![[
-            r#"200 {"matches":[{"path":"notes/shop.md","line":3,"text":"243 customers, eight cities. The largest customer is Acme Corp."},{"path":"notes/todo.md","line":3,"text":"- call Acme Corp about the open order"}],"files_searched":5,"files_skipped":0,"truncated":false}"#
+            r#"200 {"matches":[{"path":"notes/shop.md","line":3,"text":"243 customers, eight cities. The largest customer is Acme Corp.","offset":12},{"path":"notes/todo.md","line":3,"text":"- call Acme Corp about the open order","offset":9}],"files_searched":5,"files_skipped":0,"folders_skipped":0,"truncated":false,"next":null}"#
         ]],
     );
 }
