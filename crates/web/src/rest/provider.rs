@@ -206,7 +206,7 @@ impl Rest {
             return Ok(Came::Refused(self.refusal(api, answer, &content_type).await));
         }
         let host = answer.host();
-        let (body, cut) = answer.read(api.response_bytes_max).await?;
+        let (body, cut) = answer.read(0, api.response_bytes_max).await?;
         if cut {
             return Err(WebError::TooLarge { host, max: api.response_bytes_max });
         }
@@ -218,7 +218,7 @@ impl Rest {
         let retry_after = errors::retry_after(&answer.headers, self.clock.now());
         // The status says enough where the body cannot be read, or not whole: what was cut could end within a
         // secret that is then not known for one.
-        let body = answer.read(errors::REFUSAL_BYTES_MAX).await.ok().filter(|(_, cut)| !cut);
+        let body = answer.read(0, errors::REFUSAL_BYTES_MAX).await.ok().filter(|(_, cut)| !cut);
         let excerpt = body.and_then(|(body, _)| errors::excerpt(&body, content_type, &api.secrets));
         Refusal { status, retry_after, excerpt }
     }
