@@ -48,8 +48,11 @@ use crate::{
 ///
 /// Faults: what [`Config::check`] finds, or a folder that cannot be opened, made or written.
 pub fn open(config: &Config, parts: &Parts) -> Result<Arc<dyn Provider>, Vec<ConfigFault>> {
-    let faults = config.check();
+    let mut faults = config.check();
     if !faults.is_empty() {
+        if !faults.iter().any(|fault| fault.pointer == "/files/root") {
+            faults.extend(root_fault(config, &parts.base_dir));
+        }
         return Err(faults);
     }
     let room = Room::open(config, &parts.base_dir).map_err(|fault| vec![fault])?;
@@ -61,6 +64,21 @@ pub fn open(config: &Config, parts: &Parts) -> Result<Arc<dyn Provider>, Vec<Con
         }
     }
     Ok(Arc::new(Files { room: Arc::new(room) }))
+}
+
+/// What is wrong with the folder itself, without making it.
+fn root_fault(config: &Config, base_dir: &Path) -> Option<ConfigFault> {
+    let root = base_dir.join(&config.root);
+    let error = std::fs::read_dir(&root).err()?;
+    let will_be_made = config.create && error.kind() == std::io::ErrorKind::NotFound;
+    (!will_be_made).then(|| cannot("open", &root, &error).hint(MAKE_IT))
+}
+
+/// What to do about a folder that is not there.
+const MAKE_IT: &str = "make the folder, or set `create: true`";
+
+fn cannot(doing: &str, root: &Path, error: &std::io::Error) -> ConfigFault {
+    ConfigFault::new("/files/root", format!("cannot {doing} {}: {}", root.display(), error.kind()))
 }
 
 /// The provider.
@@ -82,14 +100,12 @@ struct Room {
 impl Room {
     fn open(config: &Config, base_dir: &Path) -> Result<Self, ConfigFault> {
         let root = base_dir.join(&config.root);
-        let fault = |doing: &str, error: &std::io::Error| {
-            ConfigFault::new("/files/root", format!("cannot {doing} {}: {}", root.display(), error.kind()))
-        };
+        let fault = |doing: &str, error: &std::io::Error| cannot(doing, &root, error);
         if config.create {
             std::fs::create_dir_all(&root).map_err(|e| fault("make", &e))?;
         }
         let jail = Jail::open(&root, config.symlinks, config.hard_links)
-            .map_err(|e| fault("open", &e).hint("make the folder, or set `create: true`"))?;
+            .map_err(|e| fault("open", &e).hint(MAKE_IT))?;
         if config.writable {
             accessat(jail.root(), ".", Access::WRITE_OK, AtFlags::EACCESS).map_err(|e| {
                 fault("write to", &e.into())

@@ -55,11 +55,12 @@ const PROBE_TIME: Duration = Duration::from_secs(5);
 
 /// Opens the databases and prepares every declared statement against its own.
 ///
-/// Error: everything that is wrong, with its place: a file that cannot be read, a table that is not there, a
-/// statement that writes, a parameter that is missing or unused.
+/// Error: everything that is wrong, with its place: what [`Config::check`] finds, a file that cannot be read, a table
+/// that is not there, a statement that writes, a parameter that is missing or unused.
 pub fn open(config: &Config, parts: &Parts) -> Result<Arc<dyn Provider>, Vec<ConfigFault>> {
     let mut faults = config.check();
-    if !faults.is_empty() {
+    if !config.check_bounds().is_empty() {
+        // Nothing is opened under bounds that are none.
         return Err(faults);
     }
     let mut pools = BTreeMap::new();
@@ -88,7 +89,10 @@ pub fn open(config: &Config, parts: &Parts) -> Result<Arc<dyn Provider>, Vec<Con
             Ok(prepared) => {
                 declared.insert(name.clone(), prepared);
             }
-            Err(found) => faults.extend(found),
+            Err(found) => {
+                let new = found.into_iter().filter(|fault| !faults.contains(fault)).collect::<Vec<_>>();
+                faults.extend(new);
+            }
         }
     }
     if !faults.is_empty() {

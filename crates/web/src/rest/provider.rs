@@ -48,11 +48,13 @@ pub(crate) fn open_with(
     lookup: &Arc<dyn Lookup>,
 ) -> Result<Arc<dyn Provider>, Vec<ConfigFault>> {
     let mut faults = config.check();
-    if !faults.is_empty() {
-        return Err(faults);
-    }
     let mut apis = BTreeMap::new();
     for (name, api) in &config.apis {
+        let mut at = String::from("/rest/apis");
+        push_pointer(&mut at, name);
+        if faults.iter().any(|fault| fault.pointer.starts_with(&format!("{at}/"))) {
+            continue;
+        }
         match Api::open(name, api, parts, Arc::clone(lookup)) {
             Ok(opened) => drop(apis.insert(name.as_str(), Arc::new(opened))),
             Err(fault) => faults.push(fault),

@@ -160,6 +160,39 @@ fn what_does_not_fit_is_said_with_the_name_of_the_variable() {
 }
 
 #[test]
+fn a_variable_that_does_not_fit_does_not_hide_the_others() {
+    check(
+        &[
+            ("DB_POOL_SIZE", "many"),
+            ("DB_URL", "sqlite:///shop.db"),
+            ("RATE_LIMIT_RPM", "0"),
+            ("MCP_FS_BASE", "/"),
+            ("API_KEY_SECONDARY", "change-me"),
+        ],
+        expect![[r#"
+            error: expected a whole number, found "many"
+              --> environment: DB_POOL_SIZE
+
+            error: the secret is still a placeholder; set a real one, or ENVIRONMENT=development to try things out
+              --> environment: API_KEY_SECONDARY
+
+            error: must be at least 1, is the value from the environment (not shown)
+              --> environment: RATE_LIMIT_RPM (/limits/rate_per_minute)
+
+            error: the whole file system is no folder to serve
+              --> environment: MCP_FS_BASE (/files/root)
+              help: name the one folder that callers need
+
+            error: a second secret needs a first one
+              --> environment: API_KEY_SECONDARY (/bootstrap/keys/0/secondary)
+              help: add `secret`
+
+            environment: 5 problems
+        "#]],
+    );
+}
+
+#[test]
 fn placeholders_do_not_start_outside_development() {
     let variables = [("API_KEY_PRIMARY", "change-me-in-production"), ("MCP_JWT_SECRET", "your-secret-here")];
     check(
