@@ -290,6 +290,10 @@ impl<'a> Verifier<'a> {
                 self.filed.missing = None;
                 return self.filed.advance();
             }
+            if self.filed.next.is_none() && !text.starts_with(self.filed.torn()) {
+                let what = "its last line is torn, and not the beginning of the next checkpoint of the chain";
+                return Err(problem(CHECKPOINTS_FILE.to_owned(), 0, seq, what));
+            }
         }
         let found = self.found(&format!("this checkpoint is missing from {CHECKPOINTS_FILE}"));
         if let Some(missing) = self.filed.missing.replace(found.clone()) {
@@ -342,6 +346,11 @@ impl Filed {
         let seq = line.map_err(|what| problem(CHECKPOINTS_FILE.to_owned(), lines.number, 0, &what))?.seq;
         self.next = Some((seq, lines.line().to_vec()));
         Ok(())
+    }
+
+    /// What follows the last whole line, where nothing else does.
+    fn torn(&self) -> &[u8] {
+        self.lines.as_ref().map_or(&[], |lines| lines.line())
     }
 
     /// The first record that is kept, as the last checkpoint in the file says.

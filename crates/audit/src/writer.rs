@@ -26,6 +26,9 @@ use crate::{
     log::{Bounds, Disk, Log, RealDisk, Slot},
 };
 
+/// How long after an error the log is tried again where no record asks for it.
+const MEND_AFTER: Duration = Duration::from_secs(1);
+
 /// The audit log, open for writing. Clones write to the same log.
 ///
 /// When the last clone is dropped without [`Audit::close`], what is queued is still written and signed, but nobody
@@ -144,7 +147,8 @@ impl Audit {
         answered.await.unwrap_or(Err(AuditError::Closed))
     }
 
-    /// True from an error of the disk until a write has succeeded again. For health.
+    /// True from an error of the disk until a write has succeeded again, which the log tries by itself every
+    /// second where nobody else does; and for good where its thread has died. For health.
     #[must_use]
     pub fn is_broken(&self) -> bool {
         self.handle.shared.broken.load(Ordering::Relaxed)
@@ -200,13 +204,13 @@ impl Shared {
         if result.is_err() {
             self.broken.store(true, Ordering::Relaxed);
         }
-        if is_first {
+        if is_first || result.is_err() {
             self.nudge();
         }
         Some(result)
     }
 
-    /// Has the thread plan a checkpoint.
+    /// Has the thread plan its next checkpoint, or the mending of the log.
     fn nudge(&self) {
         let mut queue = self.lock();
         queue.nudged = true;
@@ -300,6 +304,10 @@ impl Writer {
         result
     }
 
+    fn is_broken(&self) -> bool {
+        self.shared.lock_log().as_ref().is_some_and(Log::is_broken)
+    }
+
     fn unsigned(&self) -> u64 {
         self.shared.lock_log().as_ref().map_or(0, Log::unsigned)
     }
@@ -338,10 +346,14 @@ impl Writer {
         }
     }
 
+    /// A log that cannot be written is tried again soon: where health says so, no call may come that would.
     fn plan_checkpoint(&mut self) {
-        if self.checkpoint_at.is_none() && self.unsigned() > 0 {
-            self.checkpoint_at = Some(Instant::now() + self.checkpoint_after);
-        }
+        let mend_at = self.is_broken().then(|| Instant::now() + MEND_AFTER);
+        self.checkpoint_at = match (self.checkpoint_at, mend_at) {
+            (Some(at), Some(mend_at)) => Some(at.min(mend_at)),
+            (None, None) if self.unsigned() > 0 => Some(Instant::now() + self.checkpoint_after),
+            (at, mend_at) => at.or(mend_at),
+        };
     }
 
     fn is_checkpoint_due(&self) -> bool {
@@ -365,6 +377,9 @@ impl Drop for Ending {
         shared.room.close();
         // The folder is free once the log is gone; whoever closes it is answered after that.
         drop(shared.lock_log().take());
+        if result.is_err() {
+            shared.broken.store(true, Ordering::Relaxed);
+        }
         let mut queue = shared.lock();
         queue.ended = Some(result.clone());
         queue.entries.clear();

@@ -30,15 +30,15 @@ impl Halt {
         Self::new(Stop::never(), deadline)
     }
 
-    /// Looked at between chunks and entries.
+    /// Looked at between chunks and entries. Whoever asks to stop when the time is up does so for that.
     pub(crate) fn check(&self) -> Result<(), FilesError> {
-        if self.stop.is_asked() || self.left.load(Ordering::Acquire) {
+        if self.left.load(Ordering::Acquire) {
             return Err(FilesError::Stopped);
         }
         if Instant::now() >= self.deadline {
             return Err(FilesError::Late);
         }
-        Ok(())
+        if self.stop.is_asked() { Err(FilesError::Stopped) } else { Ok(()) }
     }
 }
 

@@ -48,8 +48,11 @@ use crate::{
 ///
 /// Faults: what [`Config::check`] finds, or a folder that cannot be opened, made or written.
 pub fn open(config: &Config, parts: &Parts) -> Result<Arc<dyn Provider>, Vec<ConfigFault>> {
-    let faults = config.check();
+    let mut faults = config.check();
     if !faults.is_empty() {
+        if !faults.iter().any(|fault| fault.pointer == "/files/root") {
+            faults.extend(root_fault(config, &parts.base_dir));
+        }
         return Err(faults);
     }
     let room = Room::open(config, &parts.base_dir).map_err(|fault| vec![fault])?;
@@ -61,6 +64,21 @@ pub fn open(config: &Config, parts: &Parts) -> Result<Arc<dyn Provider>, Vec<Con
         }
     }
     Ok(Arc::new(Files { room: Arc::new(room) }))
+}
+
+/// What is wrong with the folder itself, without making it.
+fn root_fault(config: &Config, base_dir: &Path) -> Option<ConfigFault> {
+    let root = base_dir.join(&config.root);
+    let error = std::fs::read_dir(&root).err()?;
+    let will_be_made = config.create && error.kind() == std::io::ErrorKind::NotFound;
+    (!will_be_made).then(|| cannot("open", &root, &error).hint(MAKE_IT))
+}
+
+/// What to do about a folder that is not there.
+const MAKE_IT: &str = "make the folder, or set `create: true`";
+
+fn cannot(doing: &str, root: &Path, error: &std::io::Error) -> ConfigFault {
+    ConfigFault::new("/files/root", format!("cannot {doing} {}: {}", root.display(), error.kind()))
 }
 
 /// The provider.
@@ -82,14 +100,12 @@ struct Room {
 impl Room {
     fn open(config: &Config, base_dir: &Path) -> Result<Self, ConfigFault> {
         let root = base_dir.join(&config.root);
-        let fault = |doing: &str, error: &std::io::Error| {
-            ConfigFault::new("/files/root", format!("cannot {doing} {}: {}", root.display(), error.kind()))
-        };
+        let fault = |doing: &str, error: &std::io::Error| cannot(doing, &root, error);
         if config.create {
             std::fs::create_dir_all(&root).map_err(|e| fault("make", &e))?;
         }
         let jail = Jail::open(&root, config.symlinks, config.hard_links)
-            .map_err(|e| fault("open", &e).hint("make the folder, or set `create: true`"))?;
+            .map_err(|e| fault("open", &e).hint(MAKE_IT))?;
         if config.writable {
             accessat(jail.root(), ".", Access::WRITE_OK, AtFlags::EACCESS).map_err(|e| {
                 fault("write to", &e.into())
@@ -130,8 +146,8 @@ impl Room {
             limit: wanted.limit.unwrap_or(most).clamp(1, most),
             after: wanted.after.as_deref().map(|after| self.rules.normal(after)).transpose()?,
         };
-        let result = list::page(&self.config, &self.jail, &self.rules, &wanted, halt)?;
-        Ok(outcome(json!(result), result.truncated.then_some("rows")))
+        let (result, cut) = list::page(&self.config, &self.jail, &self.rules, &wanted, halt)?;
+        Ok(outcome(json!(result), cut))
     }
 
     fn search(&self, wanted: &SearchArguments, halt: &Halt) -> Result<Outcome, FilesError> {
@@ -141,9 +157,14 @@ impl Room {
             pattern: search::pattern(&wanted.query, wanted.regex)?,
             glob: wanted.glob.as_deref().map(search::Glob::parse).transpose()?,
             limit: wanted.limit.unwrap_or(tools::MATCHES_USUAL).clamp(1, most),
+            after: wanted
+                .after
+                .as_deref()
+                .map(|after| search::Mark::parse(after, &self.rules))
+                .transpose()?,
         };
-        let result = search::lines(&self.config, &self.jail, &self.rules, &wanted, halt)?;
-        Ok(outcome(json!(result), result.truncated.then_some("rows")))
+        let (result, cut) = search::lines(&self.config, &self.jail, &self.rules, &wanted, halt)?;
+        Ok(outcome(json!(result), cut))
     }
 
     /// Asks whether the root can be read, and whether its name still leads to it.
@@ -204,10 +225,20 @@ impl Provider for Files {
         let members = arguments
             .as_object_mut()
             .ok_or_else(|| Fault::bad_argument("", "the arguments must be an object"))?;
-        if tool.name.as_str() == tools::LIST {
-            normalize(&self.room.rules, members, "after").map_err(|e| at(e, "/after"))?;
+        let rules = &self.room.rules;
+        let after = |error| at(error, "/after");
+        match tool.name.as_str() {
+            tools::LIST => drop(normalize(members, "after", |sent| rules.normal(sent)).map_err(after)?),
+            tools::SEARCH => {
+                drop(normalize(members, "after", |sent| search::Mark::parse(sent, rules)).map_err(after)?);
+            }
+            _ => {}
         }
-        let path = normalize(&self.room.rules, members, "path").map_err(|e| at(e, "/path"))?;
+        let path = normalize(members, "path", |sent| match tool.name.as_str() {
+            tools::READ | tools::WRITE => rules.normal_file(sent),
+            _ => rules.normal(sent),
+        });
+        let path = path.map_err(|e| at(e, "/path"))?;
         Ok(format!("{}:{}", tools::SOURCE, path.unwrap_or_else(RelPath::root)))
     }
 
@@ -271,15 +302,15 @@ impl Provider for Files {
     }
 }
 
-/// Brings one argument that is a path into normal form; `None` where it is not given.
-fn normalize(
-    rules: &Rules,
+/// Brings one argument that is or holds a path into normal form; `None` where it is not given.
+fn normalize<T: ToString>(
     members: &mut Map<String, Value>,
     name: &str,
-) -> Result<Option<RelPath>, FilesError> {
+    normal: impl FnOnce(&str) -> Result<T, FilesError>,
+) -> Result<Option<T>, FilesError> {
     let Some(value) = members.get_mut(name) else { return Ok(None) };
     let not_text = || FilesError::BadPath { sent: value.to_string(), why: "a path is a text" };
-    let path = rules.normal(value.as_str().ok_or_else(not_text)?)?;
+    let path = normal(value.as_str().ok_or_else(not_text)?)?;
     *value = Value::String(path.to_string());
     Ok(Some(path))
 }

@@ -22,31 +22,40 @@ pub(crate) struct Wanted {
     pub(crate) after: Option<RelPath>,
 }
 
-/// Lists one page.
+/// Lists one page, and says which bound cut it, where one did.
 pub(crate) fn page(
     config: &Config,
     jail: &Jail,
     rules: &Rules,
     wanted: &Wanted,
     halt: &Halt,
-) -> Result<ListResult, FilesError> {
+) -> Result<(ListResult, Option<&'static str>), FilesError> {
     let depth_max = if wanted.recursive { config.depth_max } else { 0 };
     let reach = Reach { depth_max, entries_max: config.scan_entries_max };
     let mut walk = Walk::new(jail, rules, reach, halt);
     let mut entries: Vec<Entry> = Vec::new();
-    let mut truncated = false;
-    walk.run(&wanted.path, wanted.after.as_ref(), |found| {
+    let mut cut = None;
+    let walked = walk.run(&wanted.path, wanted.after.as_ref(), |found| {
+        if wanted.after.as_ref() == Some(&found.path) {
+            return Ok(ControlFlow::Continue(()));
+        }
         // One more than asked for is looked at: whether there is one is what `truncated` says.
         let Some(stat) = found.stat() else { return Ok(ControlFlow::Continue(())) };
         if entries.len() as u64 == u64::from(wanted.limit) {
-            truncated = true;
+            cut = Some("rows");
             return Ok(ControlFlow::Break(()));
         }
         entries.push(entry(&found, &stat));
         Ok(ControlFlow::Continue(()))
-    })?;
-    let next = entries.last().filter(|_| truncated).map(|last| last.path.clone());
-    Ok(ListResult { path: wanted.path.to_string(), entries, truncated, next, skipped: walk.skipped() })
+    });
+    match walked {
+        // What there was time for is an answer where there is any of it.
+        Err(FilesError::Late) if !entries.is_empty() => cut = Some("time"),
+        walked => walked?,
+    }
+    let next = entries.last().filter(|_| cut.is_some()).map(|last| last.path.clone());
+    let (path, truncated) = (wanted.path.to_string(), cut.is_some());
+    Ok((ListResult { path, entries, truncated, next, skipped: walk.skipped() }, cut))
 }
 
 fn entry(found: &Found<'_>, stat: &Stat) -> Entry {

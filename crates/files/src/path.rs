@@ -38,6 +38,12 @@ impl RelPath {
         self.0.split('/').filter(|name| *name != ".")
     }
 
+    /// True where it is `folder`, or in it at any depth.
+    pub(crate) fn is_beneath(&self, folder: &Self) -> bool {
+        let mut names = self.names();
+        folder.names().all(|name| names.next() == Some(name))
+    }
+
     /// The folder it is in, and its own name. `None` for the root.
     pub(crate) fn split(&self) -> Option<(Self, &str)> {
         match self.0.rsplit_once('/') {
@@ -116,6 +122,16 @@ impl Rules {
         }
         if self.hidden == Hidden::Refuse && names.iter().any(|name| name.starts_with('.')) {
             return Err(FilesError::Hidden { path: path.0 });
+        }
+        Ok(path)
+    }
+
+    /// The same for a path that is to be a file: one that ends in `/` or `/.` names a folder, whatever is there.
+    pub(crate) fn normal_file(&self, sent: &str) -> Result<RelPath, FilesError> {
+        let path = self.normal(sent)?;
+        if !path.is_root() && (sent.ends_with('/') || sent.ends_with("/.")) {
+            let why = "it ends in '/', which names a folder; a file has nothing behind its name";
+            return Err(FilesError::BadPath { sent: shown(sent), why });
         }
         Ok(path)
     }

@@ -19,6 +19,9 @@ const QUERY_CHARS_MAX: u32 = 1000;
 /// How many matches a search returns where the caller names no limit.
 pub(crate) const MATCHES_USUAL: u32 = 100;
 
+/// How much longer than its path a mark of a search is: two numbers of 64 bits, each with a colon.
+const MARK_CHARS_EXTRA: u32 = 42;
+
 /// Room for an answer around its text: every byte may need an escape, and the members have names.
 const ANSWER_BYTES_EXTRA: usize = 4096;
 
@@ -157,6 +160,10 @@ pub(crate) struct SearchArguments {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u32")]
     pub(crate) limit: Option<u32>,
+    /// Goes on where the answer before ended: its `next`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1), with = "String")]
+    pub(crate) after: Option<String>,
 }
 
 /// What `fs_search` answers.
@@ -168,8 +175,12 @@ pub(crate) struct SearchResult {
     pub(crate) files_searched: u64,
     /// How many files were left out: not text, or not open to the server.
     pub(crate) files_skipped: u64,
+    /// How many folders were left out: too deep (`files.depth_max`), or not open to the server.
+    pub(crate) folders_skipped: u64,
     /// True where a bound ended the search early.
     pub(crate) truncated: bool,
+    /// What to give as `after` for the rest; null where there is none.
+    pub(crate) next: Option<String>,
 }
 
 /// One line that matches.
@@ -181,6 +192,11 @@ pub(crate) struct Match {
     pub(crate) line: u64,
     /// The line, cut where it is long.
     pub(crate) text: String,
+    /// The byte of the file that the line begins at: the offset for `fs_read_text`.
+    pub(crate) offset: u64,
+    /// True where the line is longer than its text.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) cut: bool,
 }
 
 /// What `fs_write_text` takes.
@@ -240,6 +256,7 @@ fn search(config: &Config) -> Tool {
     let about = "Finds lines in text files beneath the served folder, by a text or a regular expression.";
     let mut input = bounded::<SearchArguments>(config);
     input["properties"]["query"]["maxLength"] = json!(QUERY_CHARS_MAX);
+    input["properties"]["after"]["maxLength"] = json!(config.path_chars_max + MARK_CHARS_EXTRA);
     let most = config.search_matches_max;
     bound(&mut input, "limit", 1, most.into(), MATCHES_USUAL.min(most).into());
     let mut tool = base(config, SEARCH, "Search files", about, input);

@@ -42,6 +42,7 @@ pub(crate) struct Walk<'a> {
     pub(crate) halt: &'a Halt,
     looked_at: u32,
     skipped: u64,
+    folders_skipped: u64,
 }
 
 struct Level {
@@ -52,19 +53,25 @@ struct Level {
 
 impl<'a> Walk<'a> {
     pub(crate) fn new(jail: &'a Jail, rules: &'a Rules, reach: Reach, halt: &'a Halt) -> Self {
-        Self { jail, rules, reach, halt, looked_at: 0, skipped: 0 }
+        Self { jail, rules, reach, halt, looked_at: 0, skipped: 0, folders_skipped: 0 }
     }
 
     /// How many entries were left out: not for callers, too deep, or not open to the server.
     pub(crate) fn skipped(&self) -> u64 {
-        self.skipped
+        self.skipped + self.folders_skipped
     }
 
-    /// Shows every entry beneath `start` that comes after the path `after` to `visit`, until that breaks.
+    /// How many folders among them were too deep, or not open to the server.
+    pub(crate) fn folders_skipped(&self) -> u64 {
+        self.folders_skipped
+    }
+
+    /// Shows every entry beneath `start` to `visit` until that breaks; where there is a mark, from the entry at the
+    /// mark on.
     pub(crate) fn run(
         &mut self,
         start: &RelPath,
-        after: Option<&RelPath>,
+        mark: Option<&RelPath>,
         mut visit: impl FnMut(Found<'_>) -> Result<ControlFlow<()>, FilesError>,
     ) -> Result<(), FilesError> {
         let mut levels = vec![self.level(start)?];
@@ -75,8 +82,8 @@ impl<'a> Walk<'a> {
             };
             self.halt.check()?;
             let path = level.path.join(&name);
-            let place = after.map_or(Place::After, |after| place(&path, after));
-            if place == Place::After {
+            let place = mark.map_or(Place::After, |mark| place(&path, mark));
+            if matches!(place, Place::At | Place::After) {
                 let found = Found { path: path.clone(), name: &name, folder: &level.folder, kind };
                 if visit(found)?.is_break() {
                     return Ok(());
@@ -91,7 +98,7 @@ impl<'a> Walk<'a> {
 
     fn descend(&mut self, levels: &mut Vec<Level>, path: &RelPath) -> Result<(), FilesError> {
         if levels.len() > self.reach.depth_max as usize {
-            self.skipped += 1;
+            self.folders_skipped += 1;
             return Ok(());
         }
         match self.level(path) {
@@ -103,7 +110,7 @@ impl<'a> Walk<'a> {
                 | FilesError::Link { .. }
                 | FilesError::Escapes { .. }
                 | FilesError::Forbidden { .. },
-            ) => self.skipped += 1,
+            ) => self.folders_skipped += 1,
             Err(error) => return Err(error),
         }
         Ok(())
@@ -142,17 +149,19 @@ impl<'a> Walk<'a> {
 enum Place {
     /// Before the mark, with everything beneath it.
     Before,
-    /// The mark itself, or a folder on the way to it.
+    /// A folder on the way to the mark.
     OnTheWay,
+    /// The mark itself.
+    At,
     After,
 }
 
-/// Where `path` stands in the walk's order against the mark `after`.
-fn place(path: &RelPath, after: &RelPath) -> Place {
-    match path.names().cmp(after.names()) {
+/// Where `path` stands in the walk's order against the mark.
+fn place(path: &RelPath, mark: &RelPath) -> Place {
+    match path.names().cmp(mark.names()) {
         Ordering::Greater => Place::After,
-        Ordering::Equal => Place::OnTheWay,
-        Ordering::Less if after.names().zip(path.names()).all(|(a, b)| a == b) => Place::OnTheWay,
+        Ordering::Equal => Place::At,
+        Ordering::Less if mark.is_beneath(path) => Place::OnTheWay,
         Ordering::Less => Place::Before,
     }
 }

@@ -34,7 +34,7 @@ pub(crate) async fn bound(
     let whole = json.get();
     let kept = keep(whole, caller, tool, config, artefacts, now).await;
     let artefact = kept.unwrap_or_else(|fault| {
-        tracing::warn!(tool_name = %tool.name, cause = fault.chain(), "a large result cannot be kept behind a handle");
+        tracing::warn!(tool_name = %tool.name, cause = fault.cause(), "a large result cannot be kept behind a handle");
         None
     });
     let preview = preview(whole, tool.bytes_max, artefact.as_deref());

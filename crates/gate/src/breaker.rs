@@ -90,11 +90,18 @@ impl Breakers {
         self.with(source, |breaker| breaker.learn(health, config, now));
     }
 
-    /// The sources whose breaker is not closed.
-    pub(crate) fn open(&self) -> Vec<Arc<str>> {
+    /// The sources that no attempt is let through to at this moment, by name. One whose time is up is not among
+    /// them: the next call may try.
+    pub(crate) fn open(&self, now: Instant) -> Vec<Arc<str>> {
         let breakers = self.by_source.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = breakers.iter().filter(|(_, breaker)| !matches!(breaker, Breaker::Closed { .. }));
-        open.map(|(source, _)| Arc::clone(source)).collect()
+        let is_open = |breaker: &Breaker| match breaker {
+            Breaker::Closed { .. } => false,
+            Breaker::Open { until } | Breaker::Trying { until } => now < *until,
+        };
+        let open = breakers.iter().filter(|(_, breaker)| is_open(breaker));
+        let mut open: Vec<_> = open.map(|(source, _)| Arc::clone(source)).collect();
+        open.sort();
+        open
     }
 
     fn with<T>(&self, source: &Arc<str>, f: impl FnOnce(&mut Breaker) -> T) -> T {
@@ -162,6 +169,21 @@ mod tests {
                 1007: Ok(())
             "#]],
         );
+    }
+
+    #[test]
+    fn a_breaker_whose_time_is_up_is_not_shown_as_open() {
+        let config = BreakerConfig { failures_max: 1, open_ms: 1_000 };
+        let (start, breakers) = (Instant::now(), Breakers::default());
+        for source in ["sql:shop", "http:x"] {
+            breakers.learn(&source.into(), Health::Bad, &config, start);
+        }
+        let open = |ms| breakers.open(start + Duration::from_millis(ms)).join(" ");
+        assert_eq!(open(999), "http:x sql:shop");
+        assert_eq!(open(1_000), "", "the next call may try");
+        let tried = breakers.admit(&"http:x".into(), &config, start + Duration::from_millis(1_000));
+        assert!(tried.is_ok());
+        assert_eq!(open(1_001), "http:x", "while one tries, the others are turned away");
     }
 
     #[test]

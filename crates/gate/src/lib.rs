@@ -90,6 +90,15 @@ pub struct Answer {
     pub elapsed: Duration,
 }
 
+/// Something that is left alone for a while because it kept failing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenBreaker {
+    /// A source, or a target of one: `sql:shop`, `http:api.example.com`.
+    pub name: Arc<str>,
+    /// True for a source of the catalogue; false for one of many targets, such as a host of the web.
+    pub is_source: bool,
+}
+
 /// What the answer cache had to do with an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CacheUse {
@@ -284,10 +293,20 @@ impl Gate {
         self.health.load_full()
     }
 
-    /// The sources that are left alone because they kept failing.
+    /// What is left alone at this moment because it kept failing, by name.
     #[must_use]
-    pub fn open_breakers(&self) -> Vec<Arc<str>> {
-        self.breakers.open()
+    pub fn open_breakers(&self) -> Vec<OpenBreaker> {
+        let snapshot = self.snapshot();
+        let is_source = |name: &str| snapshot.catalogue.tools().iter().any(|tool| *tool.source == *name);
+        let open = self.breakers.open(tokio::time::Instant::now()).into_iter();
+        open.map(|name| OpenBreaker { is_source: is_source(&name), name }).collect()
+    }
+
+    /// True while the audit log cannot be written: every call is refused, since nothing happens that is not
+    /// recorded.
+    #[must_use]
+    pub fn is_audit_broken(&self) -> bool {
+        self.audit.is_broken()
     }
 
     /// Asks every provider how its sources are, all at once and each for 5 s at most.
@@ -370,14 +389,14 @@ impl Gate {
             return;
         }
         let (request_id, correlation_id) = (request_id.as_str(), correlation_id.as_str());
-        tracing::warn!(request_id, correlation_id, cause = fault.chain(), "{fault}");
+        tracing::warn!(request_id, correlation_id, cause = fault.cause(), "{fault}");
         let mut body = audit::Body::default();
         body.put("request_id", request_id);
         if correlation_id != request_id {
             body.put("correlation_id", correlation_id);
         }
         body.put("error", &fault.text);
-        body.put("cause", &fault.chain());
+        body.put_some("cause", fault.cause().as_ref());
         body.put("credentials", if matches!(credentials, Credentials::None) { "none" } else { "bearer" });
         // Nothing was allowed, so nothing is withheld where this cannot be written; the log has it.
         let _ = self.write_audit("auth.refused", body, Durability::Written).await;

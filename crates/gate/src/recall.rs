@@ -105,9 +105,10 @@ struct Remembered {
     body: Box<RawValue>,
 }
 
-/// What the cache keeps of an outcome; `None` where it holds a secret.
+/// What the cache keeps of an outcome; `None` where it holds a secret, or where there was no time for all of it:
+/// another time there may be.
 pub(crate) fn remember(outcome: &Outcome) -> Result<Option<Cached>, Fault> {
-    if outcome.holds_secret() {
+    if outcome.holds_secret() || outcome.cut.as_ref().is_some_and(|cut| cut.bound == "time") {
         return Ok(None);
     }
     let body = RawValue::from_string(outcome.to_json()).map_err(Fault::internal)?;
@@ -119,7 +120,7 @@ pub(crate) fn remember(outcome: &Outcome) -> Result<Option<Cached>, Fault> {
 /// The reply that a cached answer stands for.
 pub(crate) fn remembered(answer: &Cached) -> Result<Reply, Fault> {
     let Remembered { cut, body } = serde_json::from_str(&answer.json).map_err(Fault::internal)?;
-    let bound = cut.map(|bound| ["rows", "time"].into_iter().find(|b| *b == bound).unwrap_or("bytes"));
+    let bound = cut.map(|bound| if bound == "rows" { "rows" } else { "bytes" });
     let cut = bound.map(|bound| Cut { bound, artefact: None });
     Ok(Reply::Done(Outcome { body: Body::Raw(Arc::from(body)), cut, notes: serde_json::Map::new() }))
 }

@@ -110,7 +110,7 @@ impl Journey {
                 tool_name = name,
                 user_id,
                 latency_ms,
-                cause = fault.chain(),
+                cause = fault.cause(),
                 "{}",
                 audit::mask_text(&fault.text)
             ),
@@ -121,7 +121,7 @@ impl Journey {
                 user_id,
                 latency_ms,
                 code = fault.code.row().name,
-                cause = fault.chain(),
+                cause = fault.cause(),
                 because = self.trail.because,
                 "{}",
                 audit::mask_text(&fault.text)

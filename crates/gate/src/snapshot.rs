@@ -51,13 +51,7 @@ impl Snapshot {
     /// Error: every fault that was found; the snapshot in use stays.
     pub fn build(config: Config, providers: Vec<Arc<dyn Provider>>) -> Result<Arc<Self>, Vec<ConfigFault>> {
         let mut faults = config.check();
-        let catalogue = match Catalogue::build(&config.tools, providers) {
-            Ok(catalogue) => catalogue,
-            Err(found) => {
-                faults.extend(found);
-                return Err(faults);
-            }
-        };
+        let catalogue = Catalogue::build(&config.tools, providers, &mut faults);
         faults.extend(policy::check_names(&config.roles, &catalogue.tools));
         if !faults.is_empty() {
             return Err(faults);
@@ -73,11 +67,12 @@ impl Snapshot {
 }
 
 impl Catalogue {
+    /// The tools that fit together; what does not is added to the faults.
     fn build(
         overrides: &BTreeMap<String, ToolConfig>,
         providers: Vec<Arc<dyn Provider>>,
-    ) -> Result<Self, Vec<ConfigFault>> {
-        let mut faults = Vec::new();
+        faults: &mut Vec<ConfigFault>,
+    ) -> Self {
         let mut entries: HashMap<Arc<str>, Arc<Entry>> = HashMap::new();
         for provider in &providers {
             for tool in provider.tools().iter() {
@@ -105,9 +100,6 @@ impl Catalogue {
             let known = entries.keys().map(AsRef::as_ref);
             faults.push(unknown(pointer(&["tools", name]), "tool", name, known));
         }
-        if !faults.is_empty() {
-            return Err(faults);
-        }
         let mut tools: Vec<_> = entries.values().map(|entry| Arc::clone(&entry.tool)).collect();
         tools.sort_by(|a, b| a.name.cmp(&b.name));
         let mut aliases = HashMap::new();
@@ -116,7 +108,7 @@ impl Catalogue {
                 aliases.entry(Arc::clone(alias)).or_insert_with(|| tool.name.shared());
             }
         }
-        Ok(Self { tools: tools.into(), entries, aliases, providers })
+        Self { tools: tools.into(), entries, aliases, providers }
     }
 
     /// All tools, by name.

@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     cli::{Exit, Failure, Globals},
-    config::{self, Loaded, Problems},
+    config::{self, Examined, Loaded, Problems},
     secrets::SecretStore,
 };
 
@@ -150,11 +150,11 @@ pub(crate) fn load(named: Option<&Path>) -> Result<Loaded, Problems> {
     }
 }
 
-/// The same for `check`: as far as the schema goes, so that everything else is said as well.
-pub(crate) fn load_typed(named: Option<&Path>) -> Result<Loaded, Problems> {
+/// The same for `check`: as far as it fits the schema, so that everything else is looked at as well.
+pub(crate) fn examine(named: Option<&Path>) -> Result<Examined, Problems> {
     match config_file(named) {
-        Some(file) => config::load_typed(&file, &environment),
-        None => config::from_environment(&environment, Path::new(".")),
+        Some(file) => config::examine(&file, &environment),
+        None => config::examine_environment(&environment, Path::new(".")),
     }
 }
 

@@ -24,6 +24,7 @@ use tool::{Code, Fault, Stop};
 use crate::{
     config::Config,
     headers::Ids,
+    late,
     problem::{self, Form},
     pulse::{Bounds, Pulse},
     upload::{Upload, UploadBounds},
@@ -47,6 +48,8 @@ pub(crate) enum Peer {
 pub(crate) trait Answers: Send + Sync {
     /// Answers one request. Dropping the future means that the client left.
     async fn answer(&self, peer: Peer, request: Request<Upload>) -> Response<Body>;
+    /// The answer to a request whose head did not arrive within this time.
+    fn too_late(&self, peer: Peer, within: Duration) -> Response<Body>;
 }
 
 /// The bounds of connections, from the configuration.
@@ -79,7 +82,8 @@ impl ConnBounds {
 }
 
 /// Serves a connection until either side ends it, a bound is met, or `stop` is asked: then the request that runs is
-/// answered with `Connection: close`.
+/// answered with `Connection: close`. A head that takes too long is answered with 408, an idle connection closed
+/// without a word.
 pub(crate) async fn serve<S>(socket: S, peer: Peer, bounds: ConnBounds, doors: Arc<dyn Answers>, stop: Stop)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -96,27 +100,44 @@ where
     if bounds.headers_max != 100 {
         builder.max_headers(bounds.headers_max);
     }
-    let mut connection = pin!(builder.serve_connection(wire, service));
+    let mut connection = builder.serve_connection(wire, service);
     let mut watch = Watch { pulse: pulse.clone(), alarm: None };
     let mut asked = pin!(stop.asked());
     let mut is_stopping = false;
-    poll_fn(|cx| {
+    let end = poll_fn(|cx| {
+        let mut connection = Pin::new(&mut connection);
         if !is_stopping && asked.as_mut().poll(cx).is_ready() {
             is_stopping = true;
             connection.as_mut().graceful_shutdown();
         }
-        if let Poll::Ready(end) = connection.as_mut().poll(cx) {
+        if let Poll::Ready(end) = connection.poll(cx) {
             if let Err(error) = end {
                 tracing::debug!(%error, "a connection ended early");
             }
-            return Poll::Ready(());
+            return Poll::Ready(End::Closed);
         }
         if is_stopping && pulse.lock().is_quiet() {
-            return Poll::Ready(());
+            return Poll::Ready(End::Closed);
         }
-        watch.poll_overdue(cx)
+        watch.poll_overdue(cx).map(|()| End::Overdue)
     })
     .await;
+    if end == End::Overdue && pulse.lock().may_speak() {
+        let parts = connection.into_parts();
+        if late::has_begun(&parts.read_buf) {
+            pulse.lock().linger();
+            late::answer(parts.io.into_inner(), doors.too_late(peer, bounds.pulse.header)).await;
+        }
+    }
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// Nothing is left to be said.
+    Closed,
+    /// It took too long.
+    Overdue,
 }
 
 async fn answer(

@@ -1,12 +1,19 @@
 //! The documentation pages, from the binary and without the network.
 
-use std::sync::LazyLock;
+use std::{
+    io::{self, Read as _},
+    sync::{LazyLock, OnceLock},
+};
 
 use bytes::Bytes;
+use flate2::read::GzDecoder;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use tool::{Code, Fault, json::digest_bytes};
+use tool::{Fault, json::digest_bytes};
 
 use crate::{conn::Body, problem::Refusal};
+
+/// The most bytes that a file may unpack to. What is in the binary is known and smaller; a test holds it.
+const UNPACKED_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
 /// Nothing but what this server itself serves.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
@@ -55,21 +62,22 @@ pub(crate) fn asset(name: &str, asked: &HeaderMap) -> Result<Response<Body>, Ref
     let at = ASSETS.iter().position(|asset| asset.name == name);
     let at = at.ok_or_else(|| Fault::not_found("there is no such file; the pages are /docs and /redoc"))?;
     let asset = &ASSETS[at];
-    if asset.is_vendored && !takes_gzip(asked) {
-        let text = "this file is kept compressed; ask for it with `Accept-Encoding: gzip`";
-        return Err(Refusal { fault: Fault::new(Code::Malformed, text), http: 406 });
-    }
-    let tag = &TAGS[at];
-    let mut response = Response::new(Body::from(Bytes::from_static(asset.bytes)));
+    let packed = asset.is_vendored && takes_gzip(asked);
+    let tag = if packed { &TAGS[at].packed } else { &TAGS[at].plain };
+    let mut response = Response::new(Body::default());
     if asked.get_all(header::IF_NONE_MATCH).iter().any(|tags| names(tags, tag)) {
-        *response.body_mut() = Body::default();
         *response.status_mut() = StatusCode::NOT_MODIFIED;
+    } else {
+        let bytes = if packed { Bytes::from_static(asset.bytes) } else { plain(at)? };
+        *response.body_mut() = Body::from(bytes);
     }
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(asset.content_type));
     headers.insert(header::ETAG, tag.clone());
-    if asset.is_vendored {
+    if packed {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    if asset.is_vendored {
         headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
     }
     let keep = if asset.is_vendored { FOR_EVER } else { ASK_AGAIN };
@@ -77,10 +85,48 @@ pub(crate) fn asset(name: &str, asked: &HeaderMap) -> Result<Response<Body>, Ref
     Ok(response)
 }
 
-static TAGS: LazyLock<Vec<HeaderValue>> = LazyLock::new(|| {
-    let tag = |asset: &Asset| format!("\"{}\"", &digest_bytes(asset.bytes)[3..35]);
-    ASSETS.iter().map(|asset| HeaderValue::try_from(tag(asset)).expect("hex fits into a header")).collect()
+/// How one file is told from another one: each of its encodings has a tag of its own (RFC 9110, 8.8.3.3).
+struct Tags {
+    packed: HeaderValue,
+    plain: HeaderValue,
+}
+
+static TAGS: LazyLock<Vec<Tags>> = LazyLock::new(|| {
+    let tag = |text: String| HeaderValue::try_from(text).expect("hex fits into a header");
+    let tags = |asset: &Asset| {
+        let digest = &digest_bytes(asset.bytes)[3..35];
+        Tags { packed: tag(format!("\"{digest}\"")), plain: tag(format!("\"{digest}-plain\"")) }
+    };
+    ASSETS.iter().map(tags).collect()
 });
+
+/// The files that were unpacked for a client that takes no gzip: each once, since there are few and unpacking is work.
+static UNPACKED: LazyLock<Vec<OnceLock<Bytes>>> =
+    LazyLock::new(|| ASSETS.iter().map(|_| OnceLock::new()).collect());
+
+/// A file as it is behind its encoding.
+fn plain(at: usize) -> Result<Bytes, Fault> {
+    let asset = &ASSETS[at];
+    if !asset.is_vendored {
+        return Ok(Bytes::from_static(asset.bytes));
+    }
+    if let Some(bytes) = UNPACKED[at].get() {
+        return Ok(bytes.clone());
+    }
+    let bytes = unpack(asset.bytes, UNPACKED_BYTES_MAX).map_err(Fault::internal)?;
+    Ok(UNPACKED[at].get_or_init(|| bytes.into()).clone())
+}
+
+/// Unpacks gzip. Error: it is none, or there are more bytes in it than `bytes_max`.
+fn unpack(packed: &[u8], bytes_max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    GzDecoder::new(packed).take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > bytes_max {
+        let text = format!("a file of the documentation unpacks to more than {bytes_max} bytes");
+        return Err(io::Error::other(text));
+    }
+    Ok(bytes)
+}
 
 fn page(html: &'static [u8], policy: &'static str) -> Response<Body> {
     let mut response = Response::new(Body::from(Bytes::from_static(html)));
@@ -91,14 +137,20 @@ fn page(html: &'static [u8], policy: &'static str) -> Response<Body> {
     response
 }
 
-/// True unless the client says which encodings it takes and gzip is not one of them (RFC 9110, 12.5.3).
+/// True where the client says that it takes gzip (RFC 9110, 12.5.3). One that says nothing gets the file as it is.
 fn takes_gzip(asked: &HeaderMap) -> bool {
-    let Some(value) = asked.get(header::ACCEPT_ENCODING) else { return true };
-    value.to_str().unwrap_or("").split(',').any(|coding| {
+    let lines = asked.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    let mut any = false;
+    for coding in lines.flat_map(|line| line.split(',')) {
         let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
-        matches!(name.trim(), "gzip" | "x-gzip" | "*")
-            && !matches!(weight.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000")
-    })
+        let wanted = !matches!(weight.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000");
+        match name.trim().to_ascii_lowercase().as_str() {
+            "gzip" | "x-gzip" => return wanted,
+            "*" => any = wanted,
+            _ => {}
+        }
+    }
+    any
 }
 
 fn names(tags: &HeaderValue, tag: &HeaderValue) -> bool {
@@ -116,6 +168,8 @@ const fn own(name: &'static str, bytes: &'static [u8], content_type: &'static st
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt as _;
+
     use super::*;
 
     #[test]
@@ -134,22 +188,82 @@ mod tests {
         }
     }
 
+    fn ask(pairs: &[(header::HeaderName, &str)], name: &str) -> Result<Response<Body>, u16> {
+        let asked = pairs.iter().map(|(n, v)| (n.clone(), HeaderValue::from_str(v).unwrap())).collect();
+        asset(name, &asked).map_err(|refusal| refusal.http)
+    }
+
+    fn body(response: Response<Body>) -> Bytes {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(response.into_body().collect()).unwrap().to_bytes()
+    }
+
     #[test]
-    fn files_are_sent_whole_or_not_at_all() {
-        let ask = |pairs: &[(header::HeaderName, &str)], name| {
-            let asked = pairs.iter().map(|(n, v)| (n.clone(), HeaderValue::from_str(v).unwrap())).collect();
-            asset(name, &asked).map_or_else(|refusal| refusal.http, |response| response.status().as_u16())
-        };
-        let gz = "redoc-2.5.4.js";
-        for (encoding, status) in [("gzip, br", 200), ("*", 200), ("br", 406), ("gzip;q=0", 406), ("", 406)] {
-            assert_eq!(ask(&[(header::ACCEPT_ENCODING, encoding)], gz), status, "{encoding}");
+    fn a_client_that_takes_no_gzip_gets_the_files_all_the_same() {
+        for asset in ASSETS.iter().filter(|asset| asset.is_vendored) {
+            let packed = ask(&[(header::ACCEPT_ENCODING, "gzip")], asset.name).unwrap();
+            assert_eq!(packed.headers()[header::CONTENT_ENCODING], "gzip");
+            let mut unpacked = Vec::new();
+            GzDecoder::new(&*body(packed)).read_to_end(&mut unpacked).unwrap();
+            for asked in [&[][..], &[(header::ACCEPT_ENCODING, "identity")]] {
+                let plain = ask(asked, asset.name).unwrap();
+                assert!(!plain.headers().contains_key(header::CONTENT_ENCODING), "{}", asset.name);
+                assert_eq!(plain.headers()[header::VARY], "accept-encoding");
+                assert_eq!(body(plain), unpacked, "{}", asset.name);
+            }
         }
-        assert_eq!(ask(&[], gz), 200);
-        assert_eq!(ask(&[], "key.js"), 200);
-        assert_eq!(ask(&[], "../Cargo.toml"), 404);
+    }
+
+    #[test]
+    fn encodings_go_by_what_the_client_takes() {
+        for (encoding, packed) in [
+            ("gzip, br", true),
+            ("GZIP;q=0.5", true),
+            ("*", true),
+            ("br", false),
+            ("gzip;q=0", false),
+            ("*, gzip;q=0", false),
+            ("gzip;q=0, *", false),
+            ("identity", false),
+            ("", false),
+        ] {
+            let response = ask(&[(header::ACCEPT_ENCODING, encoding)], "redoc-2.5.4.js").unwrap();
+            assert_eq!(response.headers().contains_key(header::CONTENT_ENCODING), packed, "{encoding}");
+        }
+    }
+
+    #[test]
+    fn files_that_the_client_has_are_not_sent_again() {
+        let status = |pairs: &[(header::HeaderName, &str)], name| {
+            ask(pairs, name).map_or_else(|http| http, |response| response.status().as_u16())
+        };
+        assert_eq!(status(&[], "key.js"), 200);
+        assert_eq!(status(&[], "../Cargo.toml"), 404);
+        let gz = "redoc-2.5.4.js";
         let at = ASSETS.iter().position(|asset| asset.name == gz).unwrap();
-        let tag = format!("\"other\", W/{}", TAGS[at].to_str().unwrap());
-        assert_eq!(ask(&[(header::IF_NONE_MATCH, &tag)], gz), 304);
-        assert_eq!(ask(&[(header::IF_NONE_MATCH, "\"other\"")], gz), 200);
+        let tag = |tag: &HeaderValue| format!("\"other\", W/{}", tag.to_str().unwrap());
+        let (packed, plain) = (tag(&TAGS[at].packed), tag(&TAGS[at].plain));
+        let gzip = (header::ACCEPT_ENCODING, "gzip");
+        for (tag, asked, http) in [
+            (packed.as_str(), Some(&gzip), 304),
+            (&packed, None, 200),
+            (&plain, None, 304),
+            (&plain, Some(&gzip), 200),
+            ("\"other\"", None, 200),
+        ] {
+            let mut pairs = vec![(header::IF_NONE_MATCH, tag)];
+            pairs.extend(asked.cloned());
+            assert_eq!(status(&pairs, gz), http, "{tag} {asked:?}");
+        }
+    }
+
+    #[test]
+    fn unpacking_is_bounded() {
+        let at = ASSETS.iter().position(|asset| asset.name.ends_with(".css") && asset.is_vendored).unwrap();
+        let packed = ASSETS[at].bytes;
+        let length = unpack(packed, UNPACKED_BYTES_MAX).unwrap().len() as u64;
+        assert!(unpack(packed, length).is_ok());
+        assert!(unpack(packed, length - 1).is_err());
+        assert!(unpack(b"not gzip", length).is_err());
     }
 }

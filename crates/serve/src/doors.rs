@@ -1,7 +1,11 @@
 //! The doors: one table that the router, the OpenAPI document and the metrics go by, and the way of a request
 //! through it.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -123,6 +127,9 @@ pub(crate) const DOORS: &[Door] = &[
     get("/assets/{file}", Need::Nothing, Page::Asset, "Scripts and styles of the documentation pages"),
 ];
 
+/// Beneath these everything is public, what is not there too (RFC 8615: clients look there before they have keys).
+const OPEN_FOLDERS: &[&str] = &["/.well-known/", "/assets/"];
+
 const fn get(path: &'static str, need: Need, page: Page, about: &'static str) -> Door {
     Door { method: Method::GET, path, need, work: Work::Show(page), about }
 }
@@ -221,7 +228,7 @@ impl Visit {
     pub(crate) fn refuse(&self, refusal: &Refusal) -> Response<Body> {
         if refusal.fault.code == Code::Internal {
             let request_id = self.ids.request.as_str();
-            tracing::error!(request_id, cause = refusal.fault.chain(), "{}", refusal.fault);
+            tracing::error!(request_id, cause = refusal.fault.cause(), "{}", refusal.fault);
         }
         let has_credentials = self.headers.contains_key(header::AUTHORIZATION);
         problem::respond(refusal, self.form, &self.ids.request, has_credentials)
@@ -239,15 +246,17 @@ impl Answers for Doors {
         let mut response = match self.admit(&visit, &head.method, &head.uri) {
             Err(fault) => visit.refuse(&fault.into()),
             Ok(()) if guard::is_preflight(&head.method, &visit.headers) => guard::preflight(),
-            Ok(()) => match found {
-                None => visit.refuse(&no_door(head.uri.path()).into()),
-                Some((door, segment)) => {
-                    let passing = self.pass(door, segment, &head.method, &visit, upload);
-                    let passed = AssertUnwindSafe(passing).catch_unwind().await;
-                    let passed = passed.unwrap_or_else(|_| Err(Fault::internal("a door broke").into()));
-                    passed.unwrap_or_else(|refusal| visit.refuse(&refusal))
-                }
-            },
+            Ok(()) => {
+                let passing = async {
+                    match found {
+                        None => Err(self.no_door(head.uri.path(), &visit).await),
+                        Some((door, segment)) => self.pass(door, segment, &head.method, &visit, upload).await,
+                    }
+                };
+                let passed = AssertUnwindSafe(passing).catch_unwind().await;
+                let passed = passed.unwrap_or_else(|_| Err(Fault::internal("a door broke").into()));
+                passed.unwrap_or_else(|refusal| visit.refuse(&refusal))
+            }
         };
         let headers = response.headers_mut();
         visit.ids.write(headers);
@@ -266,6 +275,23 @@ impl Answers for Doors {
             latency_ms = took.as_secs_f64() * 1e3,
             "request answered"
         );
+        response
+    }
+
+    fn too_late(&self, peer: Peer, within: Duration) -> Response<Body> {
+        let headers = HeaderMap::new();
+        let visit = Visit { ids: Ids::of(&headers), form: Form::Seed, peer, headers };
+        let text = format!(
+            "the head of the request did not arrive within {} ms (server.header_timeout_ms)",
+            within.as_millis()
+        );
+        let refusal = Refusal { fault: Fault::new(Code::Malformed, text), http: 408 };
+        let mut response = visit.refuse(&refusal);
+        let headers = response.headers_mut();
+        headers::put(headers, header::DATE, &headers::date(self.inside.clock.now()));
+        visit.ids.write(headers);
+        headers::write_security(headers);
+        self.inside.road.http_request("refused", refusal.http, within);
         response
     }
 }
@@ -290,8 +316,8 @@ impl Doors {
         upload: Upload,
     ) -> Result<Response<Body>, Refusal> {
         if !door.takes(method) {
-            if door.need == Need::Key {
-                self.inside.road.identify(&visit.credentials(), &visit.ids).await?;
+            if matches!(door.need, Need::Key | Need::Metrics) {
+                self.identify(door.need, visit).await?;
             }
             return Ok(wrong_method(door, method, visit));
         }
@@ -332,6 +358,17 @@ impl Doors {
         })
     }
 
+    /// Why there is no answer at a path that is no door: who is nobody learns nothing else, not even that.
+    async fn no_door(&self, path: &str, visit: &Visit) -> Refusal {
+        if OPEN_FOLDERS.iter().any(|folder| path.starts_with(folder)) {
+            return nothing_at(path).into();
+        }
+        match self.identify(Need::Key, visit).await {
+            Ok(_) => nothing_at(path).into(),
+            Err(refusal) => refusal,
+        }
+    }
+
     async fn identify(&self, need: Need, visit: &Visit) -> Result<Option<Arc<Caller>>, Refusal> {
         let credentials = visit.credentials();
         let is_open = match need {
@@ -370,7 +407,7 @@ fn wrong_method(door: &Door, method: &Method, visit: &Visit) -> Response<Body> {
     response
 }
 
-fn no_door(path: &str) -> Fault {
+fn nothing_at(path: &str) -> Fault {
     let shown: String = path.chars().take(80).collect();
     Fault::not_found(format!("there is no door at {shown:?}; GET / shows what there is"))
 }
@@ -402,6 +439,6 @@ mod tests {
             assert!(find(path).is_none(), "{path}");
         }
         let text = r#"there is no door at "/v1/mcp/a/b"; GET / shows what there is"#;
-        assert_eq!(no_door("/v1/mcp/a/b").text, text);
+        assert_eq!(nothing_at("/v1/mcp/a/b").text, text);
     }
 }

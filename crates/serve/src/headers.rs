@@ -114,14 +114,18 @@ pub(crate) fn write_deprecation(headers: &mut HeaderMap, tool: &Tool, started: T
     let since = since.as_deref().and_then(midnight).unwrap_or(started);
     put(headers, HeaderName::from_static("deprecation"), &format!("@{}", since.unix_seconds()));
     if let Some(end) = midnight(removal) {
-        let date = end.utc().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
-        put(headers, HeaderName::from_static("sunset"), &date);
+        put(headers, HeaderName::from_static("sunset"), &date(end));
     }
     let mut links = r#"</docs>; rel="deprecation"; type="text/html""#.to_owned();
     if let Some(instead) = instead {
         links = format!(r#"</v1/mcp/{instead}>; rel="successor-version", {links}"#);
     }
     put(headers, header::LINK, &links);
+}
+
+/// A moment as HTTP writes it (RFC 9110, 5.6.7).
+pub(crate) fn date(at: Timestamp) -> String {
+    at.utc().format("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
 /// The client's idempotency key: 1 to 255 printable characters, bare or quoted as a structured string

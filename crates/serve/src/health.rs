@@ -9,13 +9,14 @@ use crate::{
     doors::{Inside, Visit},
     headers,
     problem::Refusal,
+    road::OpenBreaker,
 };
 
 /// The kind of source without which no call is taken.
 const DATABASE: &str = "database";
 const API: &str = "external_api";
 
-/// `GET /health`: 503 where a source is unhealthy or the server is stopping.
+/// `GET /health`: 503 where a source is unhealthy, the audit log cannot be written or the server is stopping.
 pub(crate) fn health(inside: &Inside) -> Response<Body> {
     let probes = inside.road.health();
     let state = overall(inside, &probes);
@@ -28,6 +29,7 @@ pub(crate) fn health(inside: &Inside) -> Response<Body> {
     };
     body.insert("database".to_owned(), words(DATABASE, ["connected", "degraded", "disconnected"]).into());
     body.insert("upstream_api".to_owned(), words(API, ["responding", "degraded", "not responding"]).into());
+    body.insert("audit".to_owned(), if inside.road.is_audit_broken() { "broken" } else { "writable" }.into());
     let memory = inside.sample.load().memory_percent;
     body.insert("memory_usage_percent".to_owned(), tenth(memory));
     body.insert("servers".to_owned(), inside.road.sources().into());
@@ -48,6 +50,10 @@ pub(crate) fn detailed(inside: &Inside) -> Response<Body> {
     let asked = hits + misses;
     let ratio = if asked == 0 { 0.0 } else { hits as f64 / asked as f64 };
     checks.insert("cache".to_owned(), json!({ "hits": hits, "misses": misses, "hit_ratio": ratio }));
+    checks.insert("audit".to_owned(), json!({ "status": audit_state(inside) }));
+    let open = inside.road.open_breakers();
+    let names: Vec<_> = open.iter().map(|breaker| &breaker.name).collect();
+    checks.insert("breakers".to_owned(), json!({ "status": breaker_state(&open), "open": names }));
     let sources: Map<String, Value> =
         probes.iter().map(|probe| (probe.source.to_string(), one_check(probe))).collect();
     checks.insert("sources".to_owned(), Value::Object(sources));
@@ -66,12 +72,15 @@ pub(crate) fn detailed(inside: &Inside) -> Response<Body> {
     told(body, state)
 }
 
-/// `GET /health/ready`: 503 while the server stops, and where a database does not answer.
+/// `GET /health/ready`: 503 while the server stops, and where a database does not answer or the audit log cannot be
+/// written.
 pub(crate) fn ready(inside: &Inside, visit: &Visit) -> Response<Body> {
     let why = if inside.road.is_draining() {
         Some("the server is stopping")
     } else if worst(&inside.road.health(), DATABASE) == Some(ProbeState::Unhealthy) {
         Some("database unhealthy")
+    } else if inside.road.is_audit_broken() {
+        Some("the audit log cannot be written")
     } else {
         None
     };
@@ -97,13 +106,26 @@ pub(crate) fn metrics(inside: &Inside) -> Response<Body> {
     response
 }
 
-/// The worst of all sources; at best `degraded` where memory runs out.
+/// The worst of all sources; at best `degraded` where memory runs out or a source is left alone, and `unhealthy`
+/// where no call is taken.
 fn overall(inside: &Inside, probes: &[Probe]) -> ProbeState {
     let sources = probes.iter().map(|probe| probe.state).max().unwrap_or(ProbeState::Healthy);
     let is_full = inside.sample.load().memory_percent > f64::from(inside.memory_percent_max);
     let machine = if is_full { ProbeState::Degraded } else { ProbeState::Healthy };
     let gate = if inside.road.is_draining() { ProbeState::Unhealthy } else { ProbeState::Healthy };
-    sources.max(machine).max(gate)
+    let breakers = breaker_state(&inside.road.open_breakers());
+    [machine, gate, breakers, audit_state(inside)].into_iter().fold(sources, ProbeState::max)
+}
+
+/// Unhealthy where nothing can be recorded, since then nothing is done.
+fn audit_state(inside: &Inside) -> ProbeState {
+    if inside.road.is_audit_broken() { ProbeState::Unhealthy } else { ProbeState::Healthy }
+}
+
+/// Degraded where a source is left alone. One host of the web that is down says nothing about this server.
+fn breaker_state(open: &[OpenBreaker]) -> ProbeState {
+    let has_source = open.iter().any(|breaker| breaker.is_source);
+    if has_source { ProbeState::Degraded } else { ProbeState::Healthy }
 }
 
 fn worst(probes: &[Probe], kind: &str) -> Option<ProbeState> {

@@ -17,6 +17,7 @@ mod envelope;
 mod guard;
 mod headers;
 mod health;
+mod late;
 mod listen;
 mod lists;
 mod local;

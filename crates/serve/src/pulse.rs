@@ -115,6 +115,11 @@ impl Pulse {
         }
     }
 
+    /// True where a word of ours would not come in the middle of an answer.
+    pub(crate) fn may_speak(&self) -> bool {
+        self.stuck.is_none() && self.phase != Phase::Busy
+    }
+
     /// True where closing loses nothing: no request has begun and no answer is on its way.
     pub(crate) fn is_quiet(&self) -> bool {
         self.stuck.is_none() && matches!(self.phase, Phase::Fresh(_) | Phase::Idle(_))

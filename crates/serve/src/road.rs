@@ -8,7 +8,7 @@ use tool::{Caller, Fault, Probe, Tool};
 
 use crate::headers::Ids;
 
-pub(crate) use gate::{Answer, CacheUse, Credentials, LimitState, Request, Stats, SystemSample};
+pub(crate) use gate::{Answer, CacheUse, Credentials, LimitState, OpenBreaker, Request, Stats, SystemSample};
 
 /// The gate, as the doors see it.
 #[async_trait]
@@ -23,6 +23,10 @@ pub(crate) trait Road: Send + Sync {
     fn sources(&self) -> usize;
     /// The probes of the sources, as they were last asked in the background.
     fn health(&self) -> Arc<Vec<Probe>>;
+    /// What is left alone at this moment because it kept failing.
+    fn open_breakers(&self) -> Vec<OpenBreaker>;
+    /// True while the audit log cannot be written, so that every call is refused.
+    fn is_audit_broken(&self) -> bool;
     /// Hits and misses of the cache of answers.
     fn cache_counts(&self) -> (u64, u64);
     /// What `/stats` shows.
@@ -67,6 +71,14 @@ impl Road for Through {
 
     fn health(&self) -> Arc<Vec<Probe>> {
         self.0.health()
+    }
+
+    fn open_breakers(&self) -> Vec<OpenBreaker> {
+        self.0.open_breakers()
+    }
+
+    fn is_audit_broken(&self) -> bool {
+        self.0.is_audit_broken()
     }
 
     fn cache_counts(&self) -> (u64, u64) {

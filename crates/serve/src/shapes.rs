@@ -199,6 +199,7 @@ fn of_page(page: Page) -> Shape {
                 "uptime_seconds": number(),
                 "database": { "type": "string" },
                 "upstream_api": { "type": "string" },
+                "audit": { "enum": ["writable", "broken"] },
                 "memory_usage_percent": number(),
                 "servers": { "type": "integer" },
             }),
@@ -224,7 +225,7 @@ fn of_page(page: Page) -> Shape {
         Page::Metrics => media("application/openmetrics-text"),
         Page::OpenApi => json_of(json!({ "type": "object" })),
         Page::Docs | Page::Redoc => media("text/html"),
-        Page::Asset => Shape { others: &[304, 404, 406], ..media("*/*") },
+        Page::Asset => Shape { others: &[304, 404], ..media("*/*") },
     }
 }
 

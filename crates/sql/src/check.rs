@@ -20,11 +20,31 @@ impl Config {
         for (name, tool) in &self.tools {
             check_tool(&pointer(&["sql", "tools", name]), name, tool, self, &mut faults);
         }
-        self.check_bounds(&mut faults);
+        faults.extend(self.check_usual());
+        faults.extend(self.check_bounds());
         faults
     }
 
-    fn check_bounds(&self, faults: &mut Vec<ConfigFault>) {
+    /// The database for calls of free SQL that name none must be one that such calls may name.
+    fn check_usual(&self) -> Option<ConfigFault> {
+        let name = self.query.database.as_ref()?;
+        let at = "/sql/query/database";
+        match self.databases.get(name) {
+            Some(database) if database.query.is_some() => None,
+            Some(_) => {
+                let fault = ConfigFault::new(at, format!("the database {name:?} is closed to free SQL"));
+                Some(fault.hint(format!("open it with `databases.{name}.query`, or name another one")))
+            }
+            None => {
+                let fault = ConfigFault::new(at, format!("there is no database {name:?} in /sql/databases"));
+                Some(did_you_mean(fault, name, self.databases.keys().map(String::as_str)))
+            }
+        }
+    }
+
+    /// Bounds that are no bounds.
+    pub(crate) fn check_bounds(&self) -> Vec<ConfigFault> {
+        let mut faults = Vec::new();
         let (l, q) = (&self.limits, &self.query);
         for (at, value, least, most) in [
             ("/sql/memory_bytes_max", self.memory_bytes_max, 8 * 1024 * 1024, 1 << 40),
@@ -41,8 +61,9 @@ impl Config {
             ("/sql/limits/pattern_bytes_max", l.pattern_bytes_max.into(), 1, 10_000),
             ("/sql/limits/parameters_max", l.parameters_max.into(), 1, 32_766),
         ] {
-            check_range(at, value, least, most, faults);
+            check_range(at, value, least, most, &mut faults);
         }
+        faults
     }
 }
 
@@ -204,7 +225,7 @@ fn check_parameter(at: &str, name: &str, parameter: &ParameterConfig, faults: &m
 
 fn check_paging(at: &str, tool: &ToolConfig, faults: &mut Vec<ConfigFault>) {
     let mut fault = |part: &str, text: String| faults.push(ConfigFault::new(format!("{at}{part}"), text));
-    let reserved = ["truncated", "row_count", "total_count"];
+    let reserved = ["truncated", "row_count", "total_count", "next", "next_offset"];
     if reserved.contains(&tool.result.rows.as_str()) || tool.result.rows.is_empty() {
         fault("/result/rows", format!("{:?} cannot be the name of the rows", tool.result.rows));
     }

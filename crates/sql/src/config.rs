@@ -12,7 +12,8 @@ pub struct Config {
     pub databases: BTreeMap<String, DatabaseConfig>,
     /// Declared tools, by tool name: one read-only statement each, its parameters always bound.
     pub tools: BTreeMap<String, ToolConfig>,
-    /// The bounds of `sql_query`, which exists as soon as one database opens itself to free SQL (`query:`).
+    /// The bounds of `sql_query` and where it goes. It exists as soon as one database opens itself to free
+    /// SQL (`query:`).
     pub query: QueryConfig,
     /// The bounds on what a single statement may be and hold; they keep every single step of the engine short.
     pub limits: LimitsConfig,
@@ -58,10 +59,13 @@ pub struct ExposureConfig {
     pub functions: Vec<String>,
 }
 
-/// The bounds of `sql_query`.
+/// The bounds of `sql_query`, and where it goes.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct QueryConfig {
+    /// The database that `sql_query` and `sql_schema` go to where a call names none; it must open itself to free
+    /// SQL. Left out: the only one that does; where several do, each call must name one.
+    pub database: Option<String>,
     /// The longest statement, in characters.
     pub sql_chars_max: u32,
     /// The most rows in one answer.
@@ -308,6 +312,7 @@ impl Default for Config {
 impl Default for QueryConfig {
     fn default() -> Self {
         Self {
+            database: None,
             sql_chars_max: 10_000,
             rows_max: defaults::rows_max(),
             bytes_max: defaults::bytes_max(),

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, Error};
 use serde_json::{Map, Value, json};
-use tool::{ConfigFault, Cut, Outcome, Tool, ToolName};
+use tool::{ConfigFault, Outcome, Tool, ToolName};
 
 use crate::{
-    bind,
+    answer, bind,
     check::{did_you_mean, pointer},
     config::ToolConfig,
     engine::{Bounds, Declared, Page},
@@ -51,7 +51,7 @@ pub(crate) fn prepare(
     let tool = tools::declared(tool_name, config, &columns);
     let bounds = Bounds {
         rows_max: if config.result.single { 1 } else { size(config.rows_max) },
-        bytes_max: size(config.bytes_max).saturating_sub(ENVELOPE_BYTES),
+        bytes_max: size(config.bytes_max).saturating_sub(answer::ENVELOPE_BYTES),
     };
     let parameters =
         config.parameters.iter().map(|(name, parameter)| (name.clone(), parameter.kind)).collect();
@@ -62,9 +62,6 @@ pub(crate) fn prepare(
         config: config.clone(),
     })
 }
-
-/// What an answer holds beside its rows, generously.
-const ENVELOPE_BYTES: usize = 512;
 
 /// The statement that counts all rows, where the tool pages.
 fn count_statement(
@@ -189,12 +186,26 @@ impl Prepared {
                 answer.insert("row_count".to_owned(), json!(row_count));
             }
         }
-        if page.cut.is_some() {
+        if let Some(cut) = page.cut {
             answer.insert("truncated".to_owned(), json!(true));
+            self.tell_next(cut, row_count, arguments, &mut answer);
         }
-        let mut outcome = Outcome::new(Value::Object(answer));
-        outcome.cut = page.cut.map(|bound| Cut { bound, artefact: None });
-        Ok(outcome)
+        Ok(answer::outcome(answer, page.cut))
+    }
+
+    /// How to get the rows that were left out: behind those that are here, where the tool pages.
+    fn tell_next(&self, cut: &str, row_count: usize, arguments: &Value, answer: &mut Map<String, Value>) {
+        let why = answer::why(cut, self.declared.bounds);
+        let next = match &self.config.paging {
+            Some(paging) => {
+                let offset = arguments.get(&paging.offset).and_then(Value::as_u64).unwrap_or(0);
+                let next = offset.saturating_add(row_count as u64);
+                answer.insert("next_offset".to_owned(), json!(next));
+                format!("{why}; ask again with {} {next}", paging.offset)
+            }
+            None => format!("{why}; give arguments that match fewer rows"),
+        };
+        answer.insert("next".to_owned(), json!(next));
     }
 }
 

@@ -55,7 +55,7 @@ pub(crate) struct Page {
     pub(crate) columns: Vec<String>,
     /// Each an object with its members in the order of the columns.
     pub(crate) rows: Vec<Value>,
-    /// The bound that kept further rows out: `rows` or `bytes`.
+    /// The bound that kept further rows out: `rows`, `bytes` or `time`.
     pub(crate) cut: Option<&'static str>,
     /// All rows there are, where that was counted.
     pub(crate) total: Option<u64>,

@@ -4,6 +4,7 @@
 //! an authorizer that allows a list of things and denies the rest; the statement scanner is the second line. Every
 //! question stops at its deadline, when it is asked to, and when its future is dropped.
 
+mod answer;
 mod bind;
 mod check;
 mod config;
@@ -30,8 +31,7 @@ use std::{
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 use tool::{
-    Code, ConfigFault, Cut, Fault, Meter, Outcome, Parts, Permit, Probe, ProbeState, Provider, Reply, Talk,
-    Tool,
+    Code, ConfigFault, Fault, Meter, Outcome, Parts, Permit, Probe, ProbeState, Provider, Reply, Talk, Tool,
 };
 
 use crate::{
@@ -55,11 +55,12 @@ const PROBE_TIME: Duration = Duration::from_secs(5);
 
 /// Opens the databases and prepares every declared statement against its own.
 ///
-/// Error: everything that is wrong, with its place: a file that cannot be read, a table that is not there, a
-/// statement that writes, a parameter that is missing or unused.
+/// Error: everything that is wrong, with its place: what [`Config::check`] finds, a file that cannot be read, a table
+/// that is not there, a statement that writes, a parameter that is missing or unused.
 pub fn open(config: &Config, parts: &Parts) -> Result<Arc<dyn Provider>, Vec<ConfigFault>> {
     let mut faults = config.check();
-    if !faults.is_empty() {
+    if !config.check_bounds().is_empty() {
+        // Nothing is opened under bounds that are none.
         return Err(faults);
     }
     let mut pools = BTreeMap::new();
@@ -88,7 +89,10 @@ pub fn open(config: &Config, parts: &Parts) -> Result<Arc<dyn Provider>, Vec<Con
             Ok(prepared) => {
                 declared.insert(name.clone(), prepared);
             }
-            Err(found) => faults.extend(found),
+            Err(found) => {
+                let new = found.into_iter().filter(|fault| !faults.contains(fault)).collect::<Vec<_>>();
+                faults.extend(new);
+            }
         }
     }
     if !faults.is_empty() {
@@ -142,7 +146,7 @@ struct Sql {
     declared: BTreeMap<String, Prepared>,
     tools: Arc<[Arc<Tool>]>,
     /// The database that free SQL goes to where the call does not say.
-    only: Option<String>,
+    usual: Option<String>,
     bounds: Bounds,
     sql_chars_max: usize,
     meter: Arc<dyn Meter>,
@@ -157,22 +161,19 @@ impl Sql {
     ) -> Self {
         let free = tools::free(config).into_iter().map(Arc::new);
         let tools = declared.values().map(|prepared| Arc::clone(&prepared.tool)).chain(free).collect();
-        let only = match tools::exposed(config).as_slice() {
-            [one] => Some((*one).to_owned()),
-            _ => None,
-        };
+        let usual = tools::usual(config).map(str::to_owned);
         let engines =
             pools.into_iter().map(|(name, pool)| (name, Box::new(pool) as Box<dyn Engine>)).collect();
         let size = |count| usize::try_from(count).unwrap_or(usize::MAX);
         let bounds =
             Bounds { rows_max: size(config.query.rows_max), bytes_max: size(config.query.bytes_max) };
         let sql_chars_max = size(config.query.sql_chars_max);
-        Self { engines, declared, tools, only, bounds, sql_chars_max, meter }
+        Self { engines, declared, tools, usual, bounds, sql_chars_max, meter }
     }
 
-    /// The database a call of free SQL names, or the only one there is.
+    /// The database a call of free SQL names, or the usual one.
     fn engine(&self, database: Option<String>) -> Result<(String, &dyn Engine), Fault> {
-        let name = database.or_else(|| self.only.clone());
+        let name = database.or_else(|| self.usual.clone());
         let name = name.ok_or_else(|| Fault::bad_argument("/database", "say which database"))?;
         match self.engines.get(&name) {
             Some(engine) => Ok((name, engine.as_ref())),
@@ -188,23 +189,11 @@ impl Sql {
         }
         let (database, engine) = self.engine(arguments.database)?;
         let offset = arguments.offset;
-        // What the answer holds beside rows and columns is less than this.
-        let bounds = Bounds { bytes_max: self.bounds.bytes_max.saturating_sub(512), ..self.bounds };
+        let bytes_max = self.bounds.bytes_max.saturating_sub(answer::ENVELOPE_BYTES);
+        let bounds = Bounds { bytes_max, ..self.bounds };
         let query = FreeQuery { sql: arguments.sql, params: arguments.params, offset, bounds };
-        let answer = engine.free(query, run).await.map(|page| {
-            let row_count = page.rows.len();
-            let mut answer = Map::new();
-            answer.insert("rows".to_owned(), Value::Array(page.rows));
-            answer.insert("columns".to_owned(), json!(page.columns));
-            answer.insert("row_count".to_owned(), json!(row_count));
-            answer.insert("truncated".to_owned(), json!(page.cut.is_some()));
-            if page.cut.is_some() {
-                answer.insert("next_offset".to_owned(), json!(offset + row_count as u64));
-            }
-            let mut outcome = Outcome::new(Value::Object(answer));
-            outcome.cut = page.cut.map(|bound| Cut { bound, artefact: None });
-            outcome
-        });
+        let page = engine.free(query, run).await;
+        let answer = page.map(|page| answer::free(page, offset, bounds));
         Ok((database, answer))
     }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tool::Stop;
@@ -174,7 +174,7 @@ impl Inner {
 
     /// What a failure of the engine means for the caller.
     pub(crate) fn sort(&self, watch: &Watch, error: rusqlite::Error) -> SqlError {
-        use rusqlite::ffi::ErrorCode as E;
+        use ErrorCode as E;
         let stopped = matches!(
             error::engine_code(&error),
             Some(E::OperationInterrupted | E::DatabaseBusy | E::DatabaseLocked)
@@ -212,7 +212,11 @@ impl Inner {
         let mut statement = free::prepare(self, reader, watch, &query.sql)?;
         bind::free(&mut statement, &query.params)?;
         let columns = rows::column_names(&statement);
-        self.page(watch, rows::collect(columns, statement.raw_query(), query.offset, query.bounds))
+        let is_late = |e: &rusqlite::Error| {
+            error::engine_code(e) == Some(ErrorCode::OperationInterrupted) && watch.is_late()
+        };
+        let rows = statement.raw_query();
+        self.page(watch, rows::collect(columns, rows, query.offset, query.bounds, &is_late))
     }
 
     fn declared(
@@ -231,7 +235,8 @@ impl Inner {
         let mut statement = conn.prepare(&declared.statement).map_err(failed)?;
         bind::declared(&mut statement, &declared.parameters, arguments)?;
         let columns = rows::column_names(&statement);
-        let result = rows::collect(columns, statement.raw_query(), 0, declared.bounds);
+        // Half an answer of a declared tool would be taken for a whole one.
+        let result = rows::collect(columns, statement.raw_query(), 0, declared.bounds, &|_| false);
         let mut page = self.page(watch, result)?;
         if let Some(count) = &declared.count {
             page.total = Some(self.count(conn, watch, count, declared, arguments)?);

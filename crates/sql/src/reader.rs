@@ -83,12 +83,20 @@ impl Watch {
         self.left.store(true, std::sync::atomic::Ordering::Release);
     }
 
-    /// Why the work must stop now, where it must.
+    /// Why the work must stop now, where it must. Whoever asks it to stop when its time is up does so for that.
     pub(crate) fn halted(&self) -> Option<SqlError> {
-        if self.left.load(std::sync::atomic::Ordering::Acquire) || self.stop.is_asked() {
+        if self.left.load(std::sync::atomic::Ordering::Acquire) {
             return Some(SqlError::Stopped);
         }
-        (Instant::now() >= self.deadline).then_some(SqlError::TimedOut)
+        if Instant::now() >= self.deadline {
+            return Some(SqlError::TimedOut);
+        }
+        self.stop.is_asked().then_some(SqlError::Stopped)
+    }
+
+    /// True where the time is up while somebody still waits.
+    pub(crate) fn is_late(&self) -> bool {
+        matches!(self.halted(), Some(SqlError::TimedOut))
     }
 
     /// The time that is left.

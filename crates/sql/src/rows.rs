@@ -41,17 +41,28 @@ fn unique(names: &[&str]) -> Vec<String> {
     given
 }
 
-/// Steps through rows after the first `skip` until they end or a bound is met.
+/// Steps through rows after the first `skip` until they end or a bound is met. `is_late` says of a failure that it is
+/// the end of the time: then the rows so far are the answer, where there are any.
 pub(crate) fn collect(
     columns: Vec<String>,
     mut rows: Rows<'_>,
     skip: u64,
     bounds: Bounds,
+    is_late: &dyn Fn(&rusqlite::Error) -> bool,
 ) -> Result<Page, RowError> {
     let mut page = Page { columns, ..Page::default() };
     let mut skipped = 0_u64;
     let mut bytes = 0_usize;
-    while let Some(row) = rows.next()? {
+    loop {
+        let row = match rows.next() {
+            Ok(Some(row)) => row,
+            Ok(None) => break,
+            Err(e) if !page.rows.is_empty() && is_late(&e) => {
+                page.cut = Some("time");
+                break;
+            }
+            Err(e) => return Err(e.into()),
+        };
         if skipped < skip {
             skipped += 1;
             continue;

@@ -173,7 +173,7 @@ async fn declared_tools_answer_in_the_declared_shape() {
             404: no customer 99
             {"id":1,"name":"Acme Corp","email":"contact@acme.com"}
             400 /customer_id: 18446744073709551615 does not fit 64 bits
-            {"rows":[{"id":1,"total":100}],"row_count":1,"truncated":true}
+            {"rows":[{"id":1,"total":100}],"row_count":1,"truncated":true,"next":"there are more rows than the 1 that one answer holds; give arguments that match fewer rows"}
             {"rows":[{"id":1,"total":100}],"row_count":1}
             {"rows":[],"row_count":0}
         "#]],
@@ -191,7 +191,7 @@ async fn a_tool_shows_what_its_configuration_says() {
     assert_eq!(names, ["get_customer", "get_orders", "get_top_customers", "sql_query", "sql_schema"]);
     let top = &tools[2];
     expect![[r#"{"type":"object","properties":{"limit":{"type":"integer","default":10,"minimum":1,"maximum":1000},"offset":{"type":"integer","default":0,"minimum":0}},"required":[],"additionalProperties":false}"#]].assert_eq(&top.input.to_string());
-    expect![[r#"{"type":"object","properties":{"customers":{"type":"array","items":{"type":"object","properties":{"name":true,"total":true},"required":["name","total"]}},"truncated":{"type":"boolean","description":"True where rows were left out."},"limit":{"type":"integer","minimum":0,"description":"How many rows were asked for."},"offset":{"type":"integer","minimum":0,"description":"How many rows were skipped."},"total_count":{"type":"integer","minimum":0,"description":"How many rows there are in all."}},"required":["customers","limit","offset","total_count"]}"#]].assert_eq(&top.output.as_ref().unwrap().to_string());
+    expect![[r#"{"type":"object","properties":{"customers":{"type":"array","items":{"type":"object","properties":{"name":true,"total":true},"required":["name","total"]}},"truncated":{"type":"boolean","description":"True where rows were left out."},"next":{"type":"string","description":"Where rows were left out: why, and how to get them."},"limit":{"type":"integer","minimum":0,"description":"How many rows were asked for."},"offset":{"type":"integer","minimum":0,"description":"How many rows were skipped."},"total_count":{"type":"integer","minimum":0,"description":"How many rows there are in all."},"next_offset":{"type":"integer","minimum":0,"description":"Where rows were left out: the offset of the first one that is missing."}},"required":["customers","limit","offset","total_count"]}"#]].assert_eq(&top.output.as_ref().unwrap().to_string());
     assert_eq!(top.deprecation.as_ref().unwrap().removal.as_ref(), "2027-01-31");
     assert_eq!(tools[3].aliases, ["sql.query".into()]);
     expect![[r#"{"type":"object","properties":{"sql":{"type":"string","minLength":1,"maxLength":10000,"description":"One SELECT in SQLite's dialect, with ?1 or :name for each value."},"params":{"type":["array","object"],"default":[],"description":"The values: an array for ?1, ?2, an object for :name. A blob is {\"base64\": \"..\"}."},"database":{"type":"string","enum":["shop"],"description":"The database.","default":"shop"},"offset":{"type":"integer","minimum":0,"default":0,"description":"Rows to skip: next_offset of a truncated answer. Needs an ORDER BY to mean anything."}},"required":["sql"],"additionalProperties":false}"#]].assert_eq(&tools[3].input.to_string());
@@ -303,6 +303,78 @@ async fn parameters_are_bound_by_position_or_by_name() {
 }
 
 #[tokio::test]
+async fn a_page_that_was_cut_by_its_bytes_says_where_the_next_one_begins() {
+    let _quiet = MEMORY.read().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config();
+    config.tools = serde_json::from_value(json!({ "long": {
+        "database": "shop",
+        "description": "Lists long rows.",
+        "statement": "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 10) \
+                      SELECT n, printf('%0200d', n) AS t FROM c ORDER BY n LIMIT :limit OFFSET :offset",
+        "parameters": {
+            "limit": { "type": "integer", "default": 100, "minimum": 1, "maximum": 100 },
+            "offset": { "type": "integer", "default": 0, "minimum": 0 }
+        },
+        "paging": { "limit": "limit", "offset": "offset" },
+        "bytes_max": 1024
+    } }))
+    .unwrap();
+    let room = room(folder.path(), &config);
+    let (mut seen, mut offset) = (Vec::new(), Some(0));
+    while let Some(at) = offset {
+        let answer = call(room.as_ref(), "long", json!({ "limit": 100, "offset": at })).await.unwrap();
+        seen.extend(answer["rows"].as_array().unwrap().iter().map(|row| row["n"].as_u64().unwrap()));
+        offset = answer["next_offset"].as_u64();
+        assert_eq!(offset.is_some(), answer["next"].is_string());
+        assert_eq!(answer["total_count"], 10);
+    }
+    assert_eq!(seen, (1..=10).collect::<Vec<_>>());
+    let first = call(room.as_ref(), "long", json!({ "limit": 100, "offset": 0 })).await.unwrap();
+    expect!["the rows take more bytes than the 512 that one answer holds; ask again with offset 2"]
+        .assert_eq(first["next"].as_str().unwrap());
+}
+
+#[tokio::test]
+async fn free_sql_goes_to_the_usual_database_where_a_call_names_none() {
+    let _quiet = MEMORY.read().await;
+    let folder = tempfile::tempdir().unwrap();
+    create_from_script(&folder.path().join("other.db"), "CREATE TABLE t (a); INSERT INTO t VALUES (7);")
+        .unwrap();
+    let mut config = config();
+    let other =
+        DatabaseConfig { query: Some(ExposureConfig::everything()), ..DatabaseConfig::sqlite("other.db") };
+    config.databases.insert("other".to_owned(), other);
+    let calls = [
+        ("sql_query", json!({ "sql": "SELECT a FROM t" })),
+        ("sql_query", json!({ "sql": "SELECT count(*) AS n FROM orders", "database": "shop" })),
+        ("sql_schema", json!({})),
+    ];
+    let mut lines = String::new();
+    for usual in [None, Some("other")] {
+        config.query.database = usual.map(str::to_owned);
+        let room = room(folder.path(), &config);
+        for (name, arguments) in &calls {
+            lines += &format!("{}\n", show(call(room.as_ref(), name, arguments.clone()).await));
+        }
+        let tools = room.tools();
+        let query = tools.iter().find(|tool| tool.name.as_str() == "sql_query").unwrap();
+        let input = &query.input;
+        lines += &format!("{} {}\n", input["properties"]["database"], input["required"]);
+    }
+    expect![[r#"
+        400 /database: say which database
+        {"rows":[{"n":4}],"columns":["n"],"row_count":1,"truncated":false}
+        400 /database: say which database
+        {"type":"string","enum":["other","shop"],"description":"The database."} ["sql","database"]
+        {"rows":[{"a":7}],"columns":["a"],"row_count":1,"truncated":false}
+        {"rows":[{"n":4}],"columns":["n"],"row_count":1,"truncated":false}
+        {"database":"other","tables":[{"name":"t","kind":"table","columns":[{"name":"a","type":"","nullable":true,"primary_key":false}]}]}
+        {"type":"string","enum":["other","shop"],"description":"The database.","default":"other"} ["sql"]
+    "#]].assert_eq(&lines);
+}
+
+#[tokio::test]
 async fn mistakes_get_a_place_and_a_hint() {
     let _quiet = MEMORY.read().await;
     check_sql(
@@ -384,11 +456,11 @@ async fn rows_and_bytes_end_at_their_bounds() {
     }
     expect![[r#"
         {"rows":[{"x":1},{"x":2},{"x":3}],"columns":["x"],"row_count":3,"truncated":false}
-        {"rows":[{"x":1},{"x":2},{"x":3}],"columns":["x"],"row_count":3,"truncated":true,"next_offset":3}
+        {"rows":[{"x":1},{"x":2},{"x":3}],"columns":["x"],"row_count":3,"truncated":true,"next_offset":3,"next":"there are more rows than the 3 that one answer holds; ask again with offset 3, and with an ORDER BY so that the order stays"}
         {"rows":[{"x":4}],"columns":["x"],"row_count":1,"truncated":false}
         {"rows":[],"columns":["x"],"row_count":0,"truncated":false}
         {"rows":[{"x":1000000}],"columns":["x"],"row_count":1,"truncated":false}
-        {"rows":[{"t":"<700x>"},{"t":2}],"columns":["t"],"row_count":2,"truncated":true,"next_offset":2}
+        {"rows":[{"t":"<700x>"},{"t":2}],"columns":["t"],"row_count":2,"truncated":true,"next_offset":2,"next":"the rows take more bytes than the 1536 that one answer holds; ask again with offset 2, and with an ORDER BY so that the order stays"}
         {"rows":[{"t":"<700x><700x>xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}],"columns":["t"],"row_count":1,"truncated":false}
         400 /sql: one row alone takes 1537 bytes, more than an answer may hold; select fewer columns or parts of them with substr()
     "#]].assert_eq(&lines);

@@ -13,6 +13,11 @@ pub(crate) const QUERY: &str = "sql_query";
 /// The name of the tool that lists tables.
 pub(crate) const SCHEMA: &str = "sql_schema";
 
+/// What `next_offset` is.
+const NEXT_OFFSET: &str = "Where rows were left out: the offset of the first one that is missing.";
+/// What `next` is.
+const NEXT: &str = "Where rows were left out: why, and how to get them.";
+
 /// The arguments of `sql_query`.
 #[derive(Debug, Deserialize)]
 pub(crate) struct QueryArguments {
@@ -60,14 +65,14 @@ pub(crate) fn free(config: &Config) -> Vec<Tool> {
          {} of them. Give values as params, not in the text. sql_schema lists the tables and columns there are.",
         bounds.rows_max
     );
-    let mut query =
-        bounded(Tool::reading(query, &source, &about, query_input(bounds, &databases)), "sql.query");
+    let choice = Choice { databases: &databases, usual: usual(config) };
+    let mut query = bounded(Tool::reading(query, &source, &about, query_input(bounds, &choice)), "sql.query");
     query.title = Some("Query a database".into());
     query.output = Some(Arc::new(query_output()));
     query.examples = vec![json!({ "sql": "SELECT 1 + ?1 AS sum", "params": [2] })];
     let about = "Lists the tables and columns that sql_query can read.";
-    let input =
-        closed_object(&json!({ "database": database_property(&databases) }), &needs_database(&databases));
+    let required: Vec<_> = choice.required().into_iter().collect();
+    let input = closed_object(&json!({ "database": choice.property() }), &required);
     let mut schema = bounded(Tool::reading(schema, &source, about, input), "sql.schema");
     schema.title = Some("List tables".into());
     schema.output = Some(Arc::new(schema_output()));
@@ -77,6 +82,15 @@ pub(crate) fn free(config: &Config) -> Vec<Tool> {
 /// The databases that open themselves to free SQL, by name.
 pub(crate) fn exposed(config: &Config) -> Vec<&str> {
     config.databases.iter().filter(|(_, d)| d.query.is_some()).map(|(name, _)| name.as_str()).collect()
+}
+
+/// The database that free SQL goes to where a call names none: the one that the section names, or the only one.
+pub(crate) fn usual(config: &Config) -> Option<&str> {
+    let named = config.query.database.as_deref();
+    named.or_else(|| match exposed(config).as_slice() {
+        [one] => Some(*one),
+        _ => None,
+    })
 }
 
 /// What a call of a database touches.
@@ -163,6 +177,7 @@ fn output(config: &ToolConfig, columns: &[String]) -> Value {
             "truncated".to_owned(),
             json!({ "type": "boolean", "description": "True where rows were left out." }),
         ),
+        ("next".to_owned(), json!({ "type": "string", "description": NEXT })),
     ]);
     let mut required = vec![config.result.rows.clone()];
     let mut count = |name: &str, about: &str| {
@@ -175,15 +190,16 @@ fn output(config: &ToolConfig, columns: &[String]) -> Value {
             count(&paging.limit, "How many rows were asked for.");
             count(&paging.offset, "How many rows were skipped.");
             count("total_count", "How many rows there are in all.");
+            let next = json!({ "type": "integer", "minimum": 0, "description": NEXT_OFFSET });
+            properties.insert("next_offset".to_owned(), next);
         }
         None => count("row_count", "How many rows are here."),
     }
     json!({ "type": "object", "properties": properties, "required": required })
 }
 
-fn query_input(bounds: &QueryConfig, databases: &[&str]) -> Value {
-    let mut required = vec!["sql"];
-    required.extend(needs_database(databases));
+fn query_input(bounds: &QueryConfig, choice: &Choice<'_>) -> Value {
+    let required: Vec<_> = ["sql"].into_iter().chain(choice.required()).collect();
     let properties = json!({
         "sql": {
             "type": "string",
@@ -196,7 +212,7 @@ fn query_input(bounds: &QueryConfig, databases: &[&str]) -> Value {
             "default": [],
             "description": "The values: an array for ?1, ?2, an object for :name. A blob is {\"base64\": \"..\"}."
         },
-        "database": database_property(databases),
+        "database": choice.property(),
         "offset": {
             "type": "integer",
             "minimum": 0,
@@ -215,7 +231,8 @@ fn query_output() -> Value {
             "columns": { "type": "array", "items": { "type": "string" } },
             "row_count": { "type": "integer", "minimum": 0 },
             "truncated": { "type": "boolean", "description": "True where there are more rows." },
-            "next_offset": { "type": "integer", "description": "The offset of the first row that is missing." }
+            "next_offset": { "type": "integer", "description": NEXT_OFFSET },
+            "next": { "type": "string", "description": NEXT }
         },
         "required": ["rows", "columns", "row_count", "truncated"]
     })
@@ -248,16 +265,25 @@ fn schema_output() -> Value {
     })
 }
 
-fn database_property(databases: &[&str]) -> Value {
-    let mut schema = json!({ "type": "string", "enum": databases, "description": "The database." });
-    if let [one] = databases {
-        schema["default"] = json!(one);
-    }
-    schema
+/// The databases of free SQL, as an argument.
+struct Choice<'a> {
+    databases: &'a [&'a str],
+    usual: Option<&'a str>,
 }
 
-fn needs_database<'a>(databases: &[&str]) -> Vec<&'a str> {
-    if databases.len() > 1 { vec!["database"] } else { Vec::new() }
+impl Choice<'_> {
+    fn property(&self) -> Value {
+        let mut schema = json!({ "type": "string", "enum": self.databases, "description": "The database." });
+        if let Some(usual) = self.usual {
+            schema["default"] = json!(usual);
+        }
+        schema
+    }
+
+    /// The argument's name, where a call must give it.
+    fn required(&self) -> Option<&'static str> {
+        self.usual.is_none().then_some("database")
+    }
 }
 
 fn size(bytes: u32) -> usize {

@@ -62,6 +62,16 @@ pub fn open(config: &Config, secrets: &dyn Secrets, version: &str) -> Result<Tel
     Ok(Telemetry { tracer, pipeline: Some(Pipeline { provider, tally, flush_timeout }) })
 }
 
+/// Everything that [`open`] would object to, without opening anything.
+#[must_use]
+pub fn check(config: &Config, secrets: &dyn Secrets) -> Vec<ConfigFault> {
+    let mut faults = config.check();
+    if let Some(otlp) = &config.otlp {
+        faults.extend(resolve(otlp, secrets).err().unwrap_or_default());
+    }
+    faults
+}
+
 impl Telemetry {
     /// What became of the spans so far.
     #[must_use]

@@ -384,7 +384,13 @@ impl Fault {
         matches!(self.code, Code::Upstream | Code::TimedOut | Code::Unavailable | Code::Busy)
     }
 
-    /// The whole chain of causes, for the log.
+    /// The whole chain of causes, for the log; `None` where there is nothing to say beside the sentence.
+    #[must_use]
+    pub fn cause(&self) -> Option<String> {
+        Some(self.chain()).filter(|text| !text.is_empty())
+    }
+
+    /// The whole chain of causes; empty where there is none.
     #[must_use]
     pub fn chain(&self) -> String {
         let mut text = self.log.clone().unwrap_or_default();
@@ -403,6 +409,14 @@ impl Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fault_without_a_cause_has_nothing_for_the_log() {
+        let bare = || Fault::new(Code::Busy, "busy");
+        assert_eq!(bare().cause(), None);
+        assert_eq!(bare().with_log("").cause(), None);
+        assert_eq!(bare().with_log("why").because("deeper").cause().as_deref(), Some("why: deeper"));
+    }
 
     #[test]
     fn the_table_is_in_the_order_of_the_codes_and_its_names_are_unique() {

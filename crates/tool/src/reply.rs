@@ -59,7 +59,8 @@ pub struct Outcome {
 /// How a result was cut, and how to get the rest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Cut {
-    /// The bound that was met: `bytes`, `rows` or `time`.
+    /// The bound that was met: `bytes`, `rows` (rows, entries, files, matches) or `time`. Whoever cuts by it says in
+    /// the result how to get the rest.
     pub bound: &'static str,
     /// The handle of the whole result, for `artefact_read`.
     pub artefact: Option<Arc<str>>,

@@ -223,9 +223,9 @@ impl Answer {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// Reads the body, decoded, up to `bytes_max`; true where there was more. What is over is never taken in, so
-    /// a small answer that unpacks to a large one costs no more than `bytes_max`.
-    pub(crate) async fn read(mut self, bytes_max: usize) -> Result<(Vec<u8>, bool), WebError> {
+    /// Reads the body, decoded, up to `bytes_max` behind the first `skip` bytes; true where there was more. What is
+    /// over is never taken in, so a small answer that unpacks to a large one costs no more than `bytes_max`.
+    pub(crate) async fn read(mut self, skip: u64, bytes_max: usize) -> Result<(Vec<u8>, bool), WebError> {
         let host = self.host();
         if let Some(encoding) = self.headers.get(header::CONTENT_ENCODING) {
             // What the client understands, it has decoded and taken off the decoded response's headers.
@@ -234,14 +234,17 @@ impl Answer {
                 return Err(WebError::Encoding { host, encoding });
             }
         }
-        let mut body = Vec::new();
+        let (mut body, mut skip) = (Vec::new(), skip);
         while let Some(chunk) = self.response.chunk().await.map_err(|e| failed(host.clone(), e))? {
+            let passed = chunk.len().min(usize::try_from(skip).unwrap_or(usize::MAX));
+            skip -= passed as u64;
+            let chunk = &chunk[passed..];
             let room = bytes_max - body.len();
             if chunk.len() > room {
                 body.extend_from_slice(&chunk[..room]);
                 return Ok((body, true));
             }
-            body.extend_from_slice(&chunk);
+            body.extend_from_slice(chunk);
         }
         Ok((body, false))
     }

@@ -49,6 +49,15 @@ pub(crate) fn decode(body: &[u8], content_type: &str) -> String {
     text
 }
 
+/// How many bytes of a body that was cut are whole letters, where it is UTF-8; all of them where it is not, or where
+/// it is less than one letter.
+pub(crate) fn whole_letters(body: &[u8]) -> usize {
+    match std::str::from_utf8(body) {
+        Err(e) if e.error_len().is_none() && e.valid_up_to() > 0 => e.valid_up_to(),
+        _ => body.len(),
+    }
+}
+
 fn charset(content_type: &str) -> Option<&'static Encoding> {
     content_type.split(';').skip(1).find_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;

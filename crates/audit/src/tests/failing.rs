@@ -118,6 +118,24 @@ async fn a_disk_that_stays_full_refuses_everything_until_there_is_room() {
 }
 
 #[tokio::test]
+async fn a_log_that_nobody_writes_to_any_more_mends_itself() {
+    let (dir, script) = (tempfile::tempdir().unwrap(), Script::default());
+    let audit = open_on(dir.path(), script.clone());
+    script.set(&[Step::Full(7); 2]);
+    audit.write(record(0), Durability::Written).await.unwrap_err();
+    assert!(audit.is_broken());
+    let mended = async {
+        while audit.is_broken() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), mended).await.expect("it is tried again by itself");
+    audit.close().await.unwrap();
+    assert_eq!(recovered(dir.path()).len(), 1);
+    sound(dir.path());
+}
+
+#[tokio::test]
 async fn every_operation_may_fail_and_nothing_acknowledged_is_lost() {
     for fails_at in 0..24 {
         for fault in [Step::Full(13), Step::Full(100_000), Step::SyncFails] {
@@ -263,6 +281,7 @@ async fn a_thread_that_ends_leaves_nobody_waiting() {
     }
     assert!(matches!(audit.write(record(0), Durability::Written).await, Err(AuditError::Closed)));
     assert!(audit.close().await.is_err());
+    assert!(audit.is_broken(), "it will never be written again");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

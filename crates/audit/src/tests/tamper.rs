@@ -406,6 +406,22 @@ static FILES: LazyLock<Mutex<Vec<(String, Vec<u8>)>>> = LazyLock::new(|| {
     Mutex::new(files)
 });
 
+#[test]
+fn a_changed_line_end_of_the_last_filed_checkpoint_is_found() {
+    let dir = copied(SOUND.path());
+    let file = dir.path().join("checkpoints.jsonl");
+    let mut content = std::fs::read(&file).unwrap();
+    *content.last_mut().unwrap() ^= 1;
+    std::fs::write(&file, &content).unwrap();
+    let problem = verify(dir.path()).unwrap().problem.unwrap();
+    assert_eq!(problem.segment, "checkpoints.jsonl");
+    assert!(problem.what.contains("its last line is torn"), "{problem}");
+    // A copy that a kill cut short is no tampering: the next start completes it.
+    content.truncate(content.len() - 10);
+    std::fs::write(&file, &content).unwrap();
+    assert_eq!(verify(dir.path()).unwrap().problem, None);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 

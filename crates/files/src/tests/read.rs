@@ -1,13 +1,18 @@
 use std::{
     io::{Seek as _, SeekFrom, Write as _},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use expect_test::{Expect, expect};
 use serde_json::json;
 use tool::{Code, PrincipalKind};
 
-use super::{Place, open_to_all, run};
+use super::{Place, open_to_all, room, run};
+use crate::{
+    error::FilesError,
+    halt::Halt,
+    tools::{ListArguments, SearchArguments},
+};
 
 async fn check(tool: &str, arguments: serde_json::Value, expected: Expect) {
     let place = Place::new(|config| {
@@ -95,6 +100,32 @@ async fn reading() {
 }
 
 #[tokio::test]
+async fn a_slash_behind_the_name_of_a_file_is_refused() {
+    for (tool, sent) in [
+        ("fs_read_text", "hello.txt/"),
+        ("fs_read_text", "hello.txt/."),
+        ("fs_read_text", "notes//todo.txt//"),
+        ("fs_read_text", "notes/"),
+        ("fs_read_text", "none.txt/"),
+    ] {
+        let place = Place::new(|_| {});
+        let said = place.call(tool, json!({ "path": sent })).await;
+        let want = format!(
+            "BadArguments /path: {sent:?} is no path here: it ends in '/', which names a folder; a file has nothing \
+             behind its name"
+        );
+        assert_eq!(said, want);
+    }
+    check("fs_list", json!({"path": "notes/", "limit": 1}), expect![[r#"{"path":"notes","entries":[{"name":"deep","path":"notes/deep","kind":"folder","bytes":0,"modified_at":"T"}],"truncated":true,"next":"notes/deep","skipped":0}"#]]).await;
+    check(
+        "fs_list",
+        json!({"path": "hello.txt/"}),
+        expect![[r#"BadArguments /path: "hello.txt" is not a folder; fs_read_text reads a file"#]],
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn listing() {
     check("fs_list", json!({}), expect![[r#"{"path":".","entries":[{"name":"binary.bin","path":"binary.bin","kind":"file","bytes":3,"modified_at":"T"},{"name":"empty","path":"empty","kind":"folder","bytes":0,"modified_at":"T"},{"name":"empty.txt","path":"empty.txt","kind":"file","bytes":0,"modified_at":"T"},{"name":"hello.txt","path":"hello.txt","kind":"file","bytes":13,"modified_at":"T"},{"name":"in_file","path":"in_file","kind":"link","bytes":0,"modified_at":"T"}],"truncated":true,"next":"in_file","skipped":2}"#]]).await;
     check("fs_list", json!({"after": "latin1.txt"}), expect![[r#"{"path":".","entries":[{"name":"notes","path":"notes","kind":"folder","bytes":0,"modified_at":"T"},{"name":"out_file","path":"out_file","kind":"link","bytes":0,"modified_at":"T"},{"name":"out_folder","path":"out_folder","kind":"link","bytes":0,"modified_at":"T"}],"truncated":false,"next":null,"skipped":2}"#]]).await;
@@ -130,29 +161,29 @@ async fn listing() {
 
 #[tokio::test]
 async fn searching() {
-    check("fs_search", json!({"query": "TODO"}), expect![[r#"{"matches":[{"path":"notes/deep/er/a.md","line":2,"text":"TODO deep"},{"path":"notes/todo.txt","line":2,"text":"TODO: call"}],"files_searched":5,"files_skipped":1,"truncated":false}"#]]).await;
-    check("fs_search", json!({"query": "(?i)todo.*zoë", "regex": true}), expect![[r#"{"matches":[{"path":"notes/todo.txt","line":2,"text":"TODO: call"}],"files_searched":5,"files_skipped":1,"truncated":false}"#]]).await;
+    check("fs_search", json!({"query": "TODO"}), expect![[r#"{"matches":[{"path":"notes/deep/er/a.md","line":2,"text":"TODO deep","offset":8},{"path":"notes/todo.txt","line":2,"text":"TODO: call","offset":9,"cut":true}],"files_searched":5,"files_skipped":1,"folders_skipped":0,"truncated":false,"next":null}"#]]).await;
+    check("fs_search", json!({"query": "(?i)todo.*zoë", "regex": true}), expect![[r#"{"matches":[{"path":"notes/todo.txt","line":2,"text":"TODO: call","offset":9,"cut":true}],"files_searched":5,"files_skipped":1,"folders_skipped":0,"truncated":false,"next":null}"#]]).await;
     check(
         "fs_search",
         json!({"query": "o.*"}),
-        expect![[r#"{"matches":[],"files_searched":5,"files_skipped":1,"truncated":false}"#]],
+        expect![[r#"{"matches":[],"files_searched":5,"files_skipped":1,"folders_skipped":0,"truncated":false,"next":null}"#]],
     )
     .await;
-    check("fs_search", json!({"query": "TODO", "glob": "*.md"}), expect![[r#"{"matches":[{"path":"notes/deep/er/a.md","line":2,"text":"TODO deep"}],"files_searched":1,"files_skipped":0,"truncated":false}"#]]).await;
+    check("fs_search", json!({"query": "TODO", "glob": "*.md"}), expect![[r#"{"matches":[{"path":"notes/deep/er/a.md","line":2,"text":"TODO deep","offset":8}],"files_searched":1,"files_skipped":0,"folders_skipped":0,"truncated":false,"next":null}"#]]).await;
     check(
         "fs_search",
         json!({"query": "TODO", "glob": "notes/*.md"}),
-        expect![[r#"{"matches":[],"files_searched":0,"files_skipped":0,"truncated":false}"#]],
+        expect![[r#"{"matches":[],"files_searched":0,"files_skipped":0,"folders_skipped":0,"truncated":false,"next":null}"#]],
     )
     .await;
-    check("fs_search", json!({"query": "hello", "path": "hello.txt"}), expect![[r#"{"matches":[{"path":"hello.txt","line":1,"text":"hello, han"}],"files_searched":1,"files_skipped":0,"truncated":false}"#]]).await;
+    check("fs_search", json!({"query": "hello", "path": "hello.txt"}), expect![[r#"{"matches":[{"path":"hello.txt","line":1,"text":"hello, han","offset":0,"cut":true}],"files_searched":1,"files_skipped":0,"folders_skipped":0,"truncated":false,"next":null}"#]]).await;
     check(
         "fs_search",
         json!({"query": "hidden"}),
-        expect![[r#"{"matches":[],"files_searched":5,"files_skipped":1,"truncated":false}"#]],
+        expect![[r#"{"matches":[],"files_searched":5,"files_skipped":1,"folders_skipped":0,"truncated":false,"next":null}"#]],
     )
     .await;
-    check("fs_search", json!({"query": "e", "limit": 1}), expect![[r#"{"matches":[{"path":"hello.txt","line":1,"text":"hello, han"}],"files_searched":4,"files_skipped":1,"truncated":true}"#]]).await;
+    check("fs_search", json!({"query": "e", "limit": 1}), expect![[r#"{"matches":[{"path":"hello.txt","line":1,"text":"hello, han","offset":0,"cut":true}],"files_searched":4,"files_skipped":1,"folders_skipped":0,"truncated":true,"next":"0:0:notes/deep/er/a.md"}"#]]).await;
     check(
         "fs_search",
         json!({"query": "(", "regex": true}),
@@ -265,12 +296,147 @@ async fn bounds_on_the_way_end_a_walk() {
     assert_eq!((found, truncated), (20, false));
 }
 
+/// Searches all of `place` by as many calls as it takes; the matches, and the bounds that were met on the way.
+async fn searched_through(place: &Place, arguments: serde_json::Value) -> (Vec<String>, Vec<&'static str>) {
+    let (mut found, mut bounds, mut next) = (Vec::new(), Vec::new(), json!(null));
+    loop {
+        let mut arguments = arguments.clone();
+        if next.is_string() {
+            arguments["after"] = next;
+        }
+        let permit = testkit::permit_of(&*place.provider, "fs_search", arguments).unwrap();
+        let tool::Reply::Done(outcome) = place.provider.run(permit, testkit::talk()).await.unwrap() else {
+            panic!()
+        };
+        let answer = outcome.to_value();
+        for one in answer["matches"].as_array().unwrap() {
+            found.push(format!("{} {} {}", one["path"], one["line"], one["offset"]));
+        }
+        assert_eq!(answer["truncated"], json!(outcome.cut.is_some()));
+        assert_eq!(answer["next"].is_string(), outcome.cut.is_some());
+        let Some(cut) = outcome.cut else { return (found, bounds) };
+        bounds.push(cut.bound);
+        next = answer["next"].clone();
+        assert!(bounds.len() < 1_000, "it does not get on: {next}");
+    }
+}
+
+#[tokio::test]
+async fn a_search_that_was_cut_is_gone_on_with_and_finds_the_same() {
+    let lines = "first e\nsecond e\n\nthe fourth e\nnothing here, but long enough\ne at the end";
+    let places = |change: fn(&mut crate::Config)| {
+        let place = Place::new(change);
+        for name in ["a", "b:1:2", "notes/z"] {
+            std::fs::write(place.root().join(name), lines).unwrap();
+        }
+        place
+    };
+    let (whole, bounds) = searched_through(&places(|_| {}), json!({ "query": "e" })).await;
+    assert!(whole.len() > 15 && bounds.is_empty(), "{whole:?} {bounds:?}");
+    for limit in 1..=whole.len() {
+        let (found, bounds) =
+            searched_through(&places(|_| {}), json!({ "query": "e", "limit": limit })).await;
+        assert_eq!((found, bounds.len()), (whole.clone(), (whole.len() - 1) / limit), "{limit}");
+        assert!(bounds.iter().all(|bound| *bound == "rows"));
+    }
+    let (found, bounds) =
+        searched_through(&places(|c| c.search_files_max = 2), json!({ "query": "e" })).await;
+    assert_eq!((found, bounds), (whole.clone(), vec!["rows"; 4]));
+    for change in [
+        (|c: &mut crate::Config| c.search_bytes_max = 31) as fn(&mut crate::Config),
+        |c| c.search_bytes_max = 32,
+        |c| c.search_bytes_max = 77,
+    ] {
+        let (found, bounds) = searched_through(&places(change), json!({ "query": "e" })).await;
+        assert!(found == whole && bounds.iter().all(|bound| *bound == "bytes"), "{found:?} {bounds:?}");
+        assert!(!bounds.is_empty());
+    }
+    // A line longer than all that one call may read is gone through all the same.
+    let (found, _) = searched_through(&places(|c| c.search_bytes_max = 1), json!({ "query": "e" })).await;
+    assert!(found.len() >= whole.len(), "{found:?}");
+    let (one, _) =
+        searched_through(&places(|_| {}), json!({ "query": "e", "path": "b:1:2", "limit": 1 })).await;
+    assert_eq!(one.len(), 5);
+}
+
+#[tokio::test]
+async fn a_mark_of_another_search_is_refused() {
+    for after in ["hello.txt", "0:hello.txt", "-1:0:hello.txt", "0:0:../x", "0:0:.env", "0:0:hello.txt"] {
+        let place = Place::new(|_| {});
+        let said = place.call("fs_search", json!({ "query": "e", "path": "notes", "after": after })).await;
+        assert!(said.contains(" /after: "), "{after}: {said}");
+    }
+}
+
+/// Time runs out at every moment of a search and of a list: whatever was found before is given, and the rest by the
+/// calls that follow.
+#[test]
+fn what_there_was_time_for_is_given_and_the_rest_can_be_had() {
+    let place = Place::new(|_| {});
+    for i in 0..400 {
+        std::fs::write(place.root().join(format!("empty/{i:03}")), "needle\n").unwrap();
+    }
+    let room = room(place.all.path(), |_| {});
+    let (mut cuts, mut late) = ((0, 0), 0);
+    let patience = Instant::now() + Duration::from_secs(60);
+    for us in (0..).map(|step| step * 50) {
+        let halt = || Halt::at(Instant::now() + Duration::from_micros(us));
+        let (mut found, mut listed) = (0, 0);
+        let mut arguments = SearchArguments {
+            query: "needle".to_owned(),
+            path: "empty".to_owned(),
+            glob: None,
+            regex: false,
+            limit: Some(1000),
+            after: None,
+        };
+        match room.search(&arguments, &halt()) {
+            Ok(outcome) if outcome.cut.is_some() => {
+                assert_eq!(outcome.cut.as_ref().map(|cut| cut.bound), Some("time"));
+                let answer = outcome.to_value();
+                found += answer["matches"].as_array().unwrap().len();
+                arguments.after = answer["next"].as_str().map(str::to_owned);
+                let rest = room.search(&arguments, &room.halt()).unwrap();
+                assert_eq!(rest.cut, None);
+                found += rest.to_value()["matches"].as_array().unwrap().len();
+                assert_eq!(found, 400);
+                cuts.0 += 1;
+            }
+            Ok(_) => {}
+            Err(error) => {
+                assert!(matches!(error, FilesError::Late), "{error}");
+                late += 1;
+            }
+        }
+        let mut arguments =
+            ListArguments { path: "empty".to_owned(), recursive: false, limit: Some(1000), after: None };
+        if let Ok(outcome) = room.list(&arguments, &halt())
+            && outcome.cut.is_some()
+        {
+            let answer = outcome.to_value();
+            listed += answer["entries"].as_array().unwrap().len();
+            arguments.after = answer["next"].as_str().map(str::to_owned);
+            listed +=
+                room.list(&arguments, &room.halt()).unwrap().to_value()["entries"].as_array().unwrap().len();
+            assert_eq!(listed, 400);
+            cuts.1 += 1;
+        }
+        if cuts.0 > 2 && cuts.1 > 2 && late > 0 {
+            return;
+        }
+        assert!(Instant::now() < patience, "{cuts:?} {late}");
+    }
+}
+
 #[tokio::test]
 async fn a_walk_goes_so_deep_and_no_deeper() {
     for (depth_max, sees_file) in [(1, false), (2, false), (3, true)] {
         let place = Place::new(|config| config.depth_max = depth_max);
         let list = place.call("fs_list", json!({"recursive": true})).await;
         assert_eq!(list.contains("notes/deep/er/a.md"), sees_file, "{depth_max}: {list}");
+        let search = run(&*place.provider, "fs_search", json!({"query": "deep"})).await.unwrap();
+        let skipped = u64::from(!sees_file);
+        assert_eq!(search["folders_skipped"], skipped, "{depth_max}: {search}");
     }
 }
 
@@ -328,7 +494,7 @@ async fn work_ends_when_nobody_waits_for_it() {
     use crate::halt::{Halt, on_thread};
     let (started, start) = mpsc::channel();
     let (ended, end) = mpsc::channel();
-    let halt = Halt::at(std::time::Instant::now() + Duration::from_secs(600));
+    let halt = Halt::at(Instant::now() + Duration::from_secs(600));
     let mut work = Box::pin(on_thread(halt, move |halt| {
         started.send(()).unwrap();
         loop {

@@ -34,6 +34,16 @@ async fn check_plan(old: Option<&[u8]>, text: &str, expected: Expect) {
 }
 
 #[tokio::test]
+async fn a_slash_behind_the_name_of_a_new_file_is_refused() {
+    let place = Place::new(writable);
+    for path in ["new.txt/", "hello.txt/", "notes/new.txt/."] {
+        let fault = place.plan(json!({ "path": path, "text": "x" })).await.unwrap_err();
+        assert_eq!((fault.code, fault.pointer.as_deref()), (Code::BadArguments, Some("/path")), "{path}");
+        assert!(fault.text.contains("it ends in '/'"), "{fault}");
+    }
+}
+
+#[tokio::test]
 async fn plans_show_what_changes() {
     check_plan(
         None,

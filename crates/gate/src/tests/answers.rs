@@ -25,6 +25,27 @@ async fn check_text(json: &'static str, expected: Expect) {
 }
 
 #[tokio::test]
+async fn an_answer_that_time_has_cut_is_not_given_again() {
+    for (bound, runs) in [("rows", 1), ("time", 2)] {
+        let ran = Arc::new(AtomicU32::new(0));
+        let seen = Arc::clone(&ran);
+        let work = at_once(move |_| {
+            seen.fetch_add(1, SeqCst);
+            let mut outcome = Outcome::new(json!({ "rows": [1] }));
+            outcome.cut = Some(Cut { bound, artefact: None });
+            Ok(Reply::Done(outcome))
+        });
+        let house = House::with_odd([cached("partly")], work).await;
+        for _ in 0..2 {
+            let answer = house.call("sk_a", "partly", json!({})).await;
+            let Ok(Reply::Done(outcome)) = answer.result else { panic!("{bound}") };
+            assert_eq!(outcome.cut, Some(Cut { bound, artefact: None }));
+        }
+        assert_eq!(ran.load(SeqCst), runs, "{bound}");
+    }
+}
+
+#[tokio::test]
 async fn a_sources_own_text_is_cleaned_like_a_value() {
     check_text(
         r#"{ "big": 18446744073709551616, "a": "x" }"#,

@@ -88,7 +88,7 @@ async fn a_panic_of_ours_is_no_sign_of_health() {
     }
     house.call("sk_a", "panic", json!({})).await;
     house.call("sk_a", "fails", json!({})).await;
-    assert_eq!(house.gate.open_breakers(), ["shaky".into()]);
+    assert_eq!(house.open_breakers(), "shaky");
 }
 
 #[tokio::test]
@@ -281,6 +281,19 @@ async fn a_record_says_what_was_asked_for_also_where_it_was_refused() {
         "call.outcome" "r1" "nothing" null
         "auth.refused" "r1" null null"#]]
     .assert_eq(&lines.join("\n"));
+}
+
+#[tokio::test]
+async fn a_refused_login_without_a_cause_has_none_in_its_record() {
+    let house = House::open().await;
+    house.call("", "echo", json!({})).await;
+    house.call("sk_x", "echo", json!({})).await;
+    house.trail().await;
+    let event = Some("auth.refused".to_owned());
+    let query = audit::TailQuery { count: 10, event, ..audit::TailQuery::default() };
+    let records = audit::tail(&house.folder.path().join("audit"), &query).unwrap();
+    let causes: Vec<_> = records.iter().map(|record| (&record["error"], record.get("cause"))).collect();
+    expect![[r#"[(String("missing API key; send `Authorization: Bearer <key>`"), None), (String("Invalid API key"), Some(String("no such key")))]"#]].assert_eq(&format!("{causes:?}"));
 }
 
 #[tokio::test]

@@ -50,7 +50,7 @@ async fn prune_artefacts(gate: Arc<Gate>) {
     match gate.prune().await {
         Ok(0) => {}
         Ok(forgotten) => tracing::debug!(forgotten, "kept results were forgotten"),
-        Err(fault) => tracing::warn!(error = fault.chain(), "kept results cannot be pruned"),
+        Err(fault) => tracing::warn!(error = %fault, cause = fault.cause(), "kept results cannot be pruned"),
     }
 }
 

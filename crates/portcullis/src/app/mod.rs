@@ -38,7 +38,7 @@ use samples::Samples;
 use crate::{
     cli::{Exit, Failure, Out},
     clock::WallClock,
-    config::{self, Loaded, Problems},
+    config::{self, Examined, Loaded, Problems},
     data::{self, DataError, DataFolder},
     log::LogLevelSwitch,
 };
@@ -337,44 +337,41 @@ async fn rehearsed_rooms(
     Ok(fixed_rooms(&store, &ring, &desk, &KeyMaker::new([0; 32]), clock, &AppHouse::new()))
 }
 
-/// Checks a configuration as far as that goes without changing anything: rooms are opened, and closed again.
+/// Checks a configuration as far as that goes without changing anything: rooms are opened, and closed again. What does
+/// not fit is left out, and the rest is looked at all the same.
 ///
-/// Returns the name of what was checked.
-pub(crate) async fn check(mut loaded: Loaded) -> Result<String, Problems> {
-    let name =
-        loaded.file.as_ref().map_or_else(|| "environment".to_owned(), |file| file.display().to_string());
+/// Returns the name of what was checked. Error: everything that is wrong.
+pub(crate) async fn check(mut examined: Examined) -> Result<String, Problems> {
     let clock: Arc<dyn Clock> = Arc::new(WallClock);
-    let parts = parts(&loaded, &Metrics::new(), &clock);
-    let mut faults = loaded.config.check();
-    faults.extend(bootstrap::check(&loaded.config.bootstrap, &parts));
-    let rehearsal = samples::rehearse(&mut loaded).await;
+    let parts = parts(&examined.loaded, &Metrics::new(), &clock);
+    let faults = examined.loaded.config.check();
+    examined.add(faults);
+    let faults = bootstrap::check(&examined.loaded.config.bootstrap, &parts);
+    examined.add(faults);
+    let faults = telemetry::check(&examined.loaded.config.telemetry, &*parts.secrets);
+    examined.add(faults);
+    let rehearsal = samples::rehearse(&mut examined.loaded).await;
     let scratch = samples::Rehearsal::new();
-    let fixed = match rehearsed_rooms(&loaded, &clock, &scratch).await {
-        Ok(fixed) => fixed,
-        Err(fault) => {
-            faults.push(fault);
-            Vec::new()
-        }
-    };
-    match Rooms::open(&loaded, &parts, fixed).await {
-        Ok(rooms) => {
-            if let Err(found) = Snapshot::build(loaded.config.gate(), rooms.providers()) {
-                faults.extend(found);
-            }
-            for provider in rooms.providers() {
-                provider.close().await;
-            }
-        }
-        Err(found) => faults.extend(found),
+    match rehearsed_rooms(&examined.loaded, &clock, &scratch).await {
+        Ok(fixed) => check_rooms(&mut examined, &parts, fixed).await,
+        Err(fault) => examined.add(vec![fault]),
     }
     drop((rehearsal, scratch));
-    let mut once: Vec<ConfigFault> = Vec::new();
-    for fault in faults {
-        if !once.contains(&fault) {
-            once.push(fault);
-        }
+    let name = examined.name.clone();
+    examined.whole().map(|_| name)
+}
+
+/// Opens the rooms and closes them again. Names of tools can be looked for only where every room is there.
+async fn check_rooms(examined: &mut Examined, parts: &Parts, fixed: Vec<Arc<dyn Provider>>) {
+    let (rooms, faults) = Rooms::open_what_opens(&examined.loaded, parts, fixed).await;
+    if faults.is_empty() && examined.knows_every_tool() {
+        let built = Snapshot::build(examined.loaded.config.gate(), rooms.providers());
+        examined.add(built.err().unwrap_or_default());
     }
-    if once.is_empty() { Ok(name) } else { Err(config::locate_faults(&loaded, once, &data::environment)) }
+    examined.add(faults);
+    for provider in rooms.providers() {
+        provider.close().await;
+    }
 }
 
 fn parts(loaded: &Loaded, metrics: &Arc<Metrics>, clock: &Arc<dyn Clock>) -> Parts {

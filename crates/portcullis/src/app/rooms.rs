@@ -34,6 +34,16 @@ struct Room {
     provider: Arc<dyn Provider>,
 }
 
+/// What came of opening rooms.
+struct Opening {
+    /// Those that are open now.
+    rooms: Rooms,
+    /// Those of them that were opened for this.
+    opened: Vec<Arc<dyn Provider>>,
+    /// Every fault of the others.
+    faults: Vec<ConfigFault>,
+}
+
 impl Rooms {
     /// Opens every room of a configuration, beside the fixed ones.
     pub(super) async fn open(
@@ -45,6 +55,17 @@ impl Rooms {
         empty.renewed(loaded, loaded, parts).await
     }
 
+    /// Opens the rooms that can be opened, and says every fault of the others.
+    pub(super) async fn open_what_opens(
+        loaded: &Loaded,
+        parts: &Parts,
+        fixed: Vec<Arc<dyn Provider>>,
+    ) -> (Self, Vec<ConfigFault>) {
+        let empty = Self { fixed, sections: Vec::new() };
+        let Opening { rooms, faults, .. } = empty.renew(loaded, loaded, parts).await;
+        (rooms, faults)
+    }
+
     /// The rooms of a new configuration: those whose section is as it was stay, the others are opened anew.
     ///
     /// Error: every fault of every room; nothing is kept open that was opened for this.
@@ -54,6 +75,17 @@ impl Rooms {
         loaded: &Loaded,
         parts: &Parts,
     ) -> Result<Self, Vec<ConfigFault>> {
+        let Opening { rooms, opened, faults } = self.renew(before, loaded, parts).await;
+        if faults.is_empty() {
+            return Ok(rooms);
+        }
+        for provider in opened {
+            provider.close().await;
+        }
+        Err(faults)
+    }
+
+    async fn renew(&self, before: &Loaded, loaded: &Loaded, parts: &Parts) -> Opening {
         let (mut sections, mut faults, mut opened) = (Vec::new(), Vec::new(), Vec::new());
         for (name, opener) in TABLE {
             let section = loaded.value.get(name).cloned().unwrap_or(Value::Null);
@@ -77,13 +109,7 @@ impl Rooms {
                 }
             }
         }
-        if faults.is_empty() {
-            return Ok(Self { fixed: self.fixed.clone(), sections });
-        }
-        for provider in opened {
-            provider.close().await;
-        }
-        Err(faults)
+        Opening { rooms: Self { fixed: self.fixed.clone(), sections }, opened, faults }
     }
 
     /// All of them.

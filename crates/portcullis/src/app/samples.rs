@@ -75,28 +75,30 @@ impl Drop for Rehearsal {
     }
 }
 
-/// Makes the samples that are not there yet in a temporary folder, and lets the configuration point to them.
-pub(super) async fn rehearse(loaded: &mut Loaded) -> Option<Rehearsal> {
-    let lab = loaded.config.lab.clone()?;
+/// Makes what is not there yet and a start would make in a temporary folder, and lets the configuration point there.
+pub(super) async fn rehearse(loaded: &mut Loaded) -> Rehearsal {
+    let lab = loaded.config.lab.clone();
     let base = loaded.base_dir.clone();
     let rehearsal = Rehearsal::new();
     let folder = &rehearsal.0;
     let missing = |path: &Path| !base.join(path).exists();
     let same = |one: &Path, other: &Path| base.join(one) == base.join(other);
-    if let Some(path) = lab.shop_database.filter(|path| missing(path)) {
+    if let Some(path) = lab.as_ref().and_then(|lab| lab.shop_database.clone()).filter(|path| missing(path)) {
         let made = folder.join("shop.db");
         let theirs = made.clone();
-        tokio::task::spawn_blocking(move || shop_database(&theirs)).await.ok()?.ok()?;
-        let databases = loaded.config.sql.iter_mut().flat_map(|sql| sql.databases.values_mut());
-        databases.filter(|db| same(&db.sqlite, &path)).for_each(|db| db.sqlite.clone_from(&made));
+        if let Ok(Ok(())) = tokio::task::spawn_blocking(move || shop_database(&theirs)).await {
+            let databases = loaded.config.sql.iter_mut().flat_map(|sql| sql.databases.values_mut());
+            databases.filter(|db| same(&db.sqlite, &path)).for_each(|db| db.sqlite.clone_from(&made));
+        }
     }
-    if let Some(path) = lab.sample_files.filter(|path| missing(path)) {
+    if let Some(files) = loaded.config.files.as_mut().filter(|files| missing(&files.root)) {
         let made = folder.join("files");
-        sample_files(&made).ok()?;
-        let files = loaded.config.files.iter_mut();
-        files.filter(|files| same(&files.root, &path)).for_each(|files| files.root.clone_from(&made));
+        let is_sample = lab.and_then(|lab| lab.sample_files).is_some_and(|path| same(&files.root, &path));
+        if files.create || (is_sample && sample_files(&made).is_ok()) {
+            files.root = made;
+        }
     }
-    Some(rehearsal)
+    rehearsal
 }
 
 fn shop_database(path: &Path) -> Result<(), String> {

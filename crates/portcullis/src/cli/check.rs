@@ -1,4 +1,4 @@
-//! `portcullis check`: everything that is wrong with a configuration.
+//! `portcullis check`: everything that is wrong with a configuration, whichever step finds it.
 
 use std::path::PathBuf;
 
@@ -18,8 +18,8 @@ pub(crate) struct CheckArgs {
 
 pub(super) async fn run(args: &CheckArgs, globals: &Globals, out: &Out) -> Result<(), Failure> {
     let file = args.file.as_deref().or(globals.config.as_deref());
-    let checked = match data::load_typed(file) {
-        Ok(loaded) => app::check(loaded).await,
+    let checked = match data::examine(file) {
+        Ok(examined) => app::check(examined).await,
         Err(problems) => Err(problems),
     };
     match checked {

@@ -1,6 +1,6 @@
 //! A configuration as a JSON value, with the place that each of its members came from.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 use tool::json::push_pointer;
@@ -12,6 +12,7 @@ use super::{
 };
 
 /// A configuration, not yet typed.
+#[derive(Debug)]
 pub(crate) struct Document {
     /// The whole as JSON; an object.
     pub value: Value,
@@ -48,14 +49,11 @@ impl Document {
         Self { value, spots: HashMap::new() }
     }
 
-    /// Takes a tree, with the variables of its scalars filled in.
-    pub(crate) fn from_tree(node: Node, lookup: Lookup<'_>) -> Result<Self, Vec<Problem>> {
+    /// Takes a tree, with the variables of its scalars filled in; one that cannot be is null, and a problem.
+    pub(crate) fn from_tree(node: Node, lookup: Lookup<'_>) -> (Self, Vec<Problem>) {
         let mut builder = Builder { lookup, spots: HashMap::new(), problems: Vec::new() };
         let value = builder.value(node, String::new(), None);
-        if !builder.problems.is_empty() {
-            return Err(builder.problems);
-        }
-        Ok(Self { value, spots: builder.spots })
+        (Self { value, spots: builder.spots }, builder.problems)
     }
 
     /// Sets a member that an environment variable stands for; the objects above it are made.
@@ -69,14 +67,27 @@ impl Document {
             at = map.entry(part.replace("~1", "/").replace("~0", "~")).or_insert(Value::Null);
         }
         *at = value;
+        self.came_from(pointer, variable);
+    }
+
+    /// Says which environment variable a member stands for.
+    pub(crate) fn came_from(&mut self, pointer: &str, variable: &'static str) {
         let spot = Spot { key: None, value: None, variable: Some(variable), expanded: Expanded::Plain };
         self.spots.insert(pointer.to_owned(), spot);
     }
 
-    /// The environment variables that members came from, by pointer.
-    pub(crate) fn variables(&self) -> BTreeMap<String, &'static str> {
-        let named = |(pointer, spot): (&String, &Spot)| Some((pointer.clone(), spot.variable?));
-        self.spots.iter().filter_map(named).collect()
+    /// Leaves a member out, or the list that it is an item of: the places of the others must stay as they are.
+    /// Gives what was left out, where it was still there.
+    pub(crate) fn leave_out(&mut self, pointer: &str) -> Option<String> {
+        let mut at = pointer;
+        loop {
+            let (above, last) = at.rsplit_once('/')?;
+            if let Some(Value::Object(members)) = self.value.pointer_mut(above) {
+                members.remove(&last.replace("~1", "/").replace("~0", "~"))?;
+                return Some(at.to_owned());
+            }
+            at = above;
+        }
     }
 
     /// The whole, with every value that came from outside masked.

@@ -11,9 +11,8 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{
-    Loaded, Lookup,
+    Examined, Loaded, Lookup,
     document::Document,
-    finish,
     problem::{Problem, Problems},
 };
 use crate::secrets;
@@ -80,7 +79,11 @@ pub(crate) const VARIABLES: &[Variable] = &[
         t.text("/files/root", v)
     }),
     variable("MCP_MAX_FILE_SIZE", "the most bytes of one read", |t, v| t.integer("/files/bytes_max", v)),
-    variable("MCP_SQLITE", "a second SQLite file for sql_query", |t, v| t.database("mcp", v)),
+    variable(
+        "MCP_SQLITE",
+        "the SQLite file of sql_query; with DB_URL as well, that one is reached as database main",
+        mcp_sqlite,
+    ),
     variable("MCP_MAX_SQL_ROWS", "the most rows of one query", |t, v| t.integer("/sql/query/rows_max", v)),
     variable("MCP_REQUEST_TIMEOUT", "the longest a call may take, in seconds", |t, v| {
         t.scaled("/limits/request_timeout_ms", v)
@@ -112,9 +115,21 @@ const fn variable(
     Variable { name, about, take }
 }
 
-/// Builds the configuration from the environment and the `.env` in `folder`; relative paths start there.
+/// Builds the configuration from the environment and the `.env` in `folder`; relative paths start there. Everything is
+/// checked that can be without opening anything.
+///
+/// Error: everything that is wrong.
 pub(crate) fn from_environment(lookup: Lookup<'_>, folder: &Path) -> Result<Loaded, Problems> {
-    let fail = |list| Problems { file: NAME.to_owned(), text: String::new(), list };
+    let mut examined = examine_environment(lookup, folder)?;
+    let faults = examined.loaded.config.check();
+    examined.add(faults);
+    examined.whole()
+}
+
+/// The same, as far as the variables fit; names and statements are not looked at yet.
+///
+/// Error: nothing of it can be taken.
+pub(crate) fn examine_environment(lookup: Lookup<'_>, folder: &Path) -> Result<Examined, Problems> {
     let dot_env = read_dot_env(&folder.join(".env"))?;
     let lookup = |name: &str| lookup(name).or_else(|| dot_env.get(name).cloned());
     let mut document = Document::new(base());
@@ -132,30 +147,11 @@ pub(crate) fn from_environment(lookup: Lookup<'_>, folder: &Path) -> Result<Load
     drop_headless(&mut document, &mut notes);
     problems.extend(placeholders(&lookup));
     keys(&mut document, &lookup);
-    if !problems.is_empty() {
-        return Err(fail(problems));
-    }
     let base_dir = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-    let (variables, loaded) = (document.variables(), finish(document, base_dir).map_err(fail)?);
-    let takes_placeholders = secrets::placeholders_allowed(&lookup);
-    let loaded = Loaded { notes, takes_placeholders, ..loaded };
-    let faults = loaded.config.check();
-    if faults.is_empty() {
-        return Ok(loaded);
-    }
-    let named = |fault| {
-        let mut problem = Problem::from(fault);
-        problem.variable = variable_of(&variables, &problem.pointer);
-        problem
-    };
-    Err(fail(faults.into_iter().map(named).collect()))
-}
-
-/// The variable that a member, or what it is in, came from.
-fn variable_of(variables: &BTreeMap<String, &'static str>, pointer: &str) -> Option<String> {
-    let above = |(at, _): &(&String, &&str)| pointer == at.as_str() || pointer.starts_with(&format!("{at}/"));
-    let nearest = variables.iter().filter(above).max_by_key(|(at, _)| at.len());
-    nearest.map(|(_, name)| (*name).to_owned())
+    let mut examined = Examined::new((NAME, ""), document, problems, &[], base_dir)?;
+    examined.loaded.notes = notes;
+    examined.loaded.takes_placeholders = secrets::placeholders_allowed(&lookup);
+    Ok(examined)
 }
 
 /// Settings of something that no variable names are left out: a pool size without a database.
@@ -199,6 +195,7 @@ fn keys(document: &mut Document, lookup: Lookup<'_>) {
         key["secondary"] = json!(second);
     }
     document.set("/bootstrap/keys", json!([key]), "API_KEY_PRIMARY");
+    document.came_from("/bootstrap/keys/0/secondary", "API_KEY_SECONDARY");
 }
 
 fn placeholders(lookup: Lookup<'_>) -> Vec<Problem> {
@@ -331,6 +328,12 @@ fn db_url(taken: &mut Taken<'_>, value: &str) -> Result<(), String> {
         return Err("it names no file; expected sqlite:///file.db, or sqlite:////path/to/file.db".to_owned());
     }
     taken.database("main", path)
+}
+
+/// `sql_query` goes here, whatever else there is.
+fn mcp_sqlite(taken: &mut Taken<'_>, value: &str) -> Result<(), String> {
+    taken.database("mcp", value)?;
+    taken.text("/sql/query/database", "mcp")
 }
 
 fn log_level(taken: &mut Taken<'_>, value: &str) -> Result<(), String> {

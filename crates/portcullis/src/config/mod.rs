@@ -2,10 +2,11 @@
 //!
 //! YAML -> tree with places -> variables of the environment filled in -> JSON, checked against the schema that
 //! the types make -> the types -> what each room checks by itself. Each step says everything it finds, with the
-//! line and the column.
+//! line and the column, and leaves what fits to the next one (`examine.rs`).
 
 mod document;
 mod environment;
+mod examine;
 mod expand;
 mod problem;
 mod schema;
@@ -19,7 +20,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-pub(crate) use environment::from_environment;
+pub(crate) use environment::{examine_environment, from_environment};
+pub(crate) use examine::Examined;
 pub(crate) use expand::Lookup;
 pub(crate) use problem::{Colours, Problems};
 pub(crate) use schema::schema;
@@ -49,14 +51,19 @@ pub(crate) struct Loaded {
 }
 
 /// Loads a file, with everything checked that can be without opening anything.
+///
+/// Error: everything that is wrong.
 pub(crate) fn load(path: &Path, lookup: Lookup<'_>) -> Result<Loaded, Problems> {
-    let loaded = load_typed(path, lookup)?;
-    let faults = loaded.config.check();
-    if faults.is_empty() { Ok(loaded) } else { Err(locate_faults(&loaded, faults, lookup)) }
+    let mut examined = examine(path, lookup)?;
+    let faults = examined.loaded.config.check();
+    examined.add(faults);
+    examined.whole()
 }
 
-/// Loads a file that fits the schema; names and statements in it are not looked at yet.
-pub(crate) fn load_typed(path: &Path, lookup: Lookup<'_>) -> Result<Loaded, Problems> {
+/// Takes a file as far as it fits the schema; names and statements in it are not looked at yet.
+///
+/// Error: nothing of it can be taken.
+pub(crate) fn examine(path: &Path, lookup: Lookup<'_>) -> Result<Examined, Problems> {
     let name = path.display().to_string();
     let bytes = std::fs::read(path)
         .map_err(|e| Problems::single(&name, format!("the file cannot be read: {}", io_sentence(&e))))?;
@@ -69,53 +76,28 @@ pub(crate) fn load_typed(path: &Path, lookup: Lookup<'_>) -> Result<Loaded, Prob
         _ => PathBuf::from("."),
     };
     let base_dir = std::path::absolute(&base_dir).unwrap_or(base_dir);
-    let loaded = parse(&name, &text, base_dir, lookup)?;
-    let takes_placeholders = secrets::placeholders_allowed(lookup);
-    Ok(Loaded { file: Some(path.to_owned()), takes_placeholders, ..loaded })
+    let mut examined = examine_text(&name, &text, base_dir, lookup)?;
+    examined.loaded.file = Some(path.to_owned());
+    examined.loaded.takes_placeholders = secrets::placeholders_allowed(lookup);
+    Ok(examined)
 }
 
 /// Takes the text of a file named `name`.
-pub(crate) fn parse(
+pub(crate) fn examine_text(
     name: &str,
     text: &str,
     base_dir: PathBuf,
     lookup: Lookup<'_>,
-) -> Result<Loaded, Problems> {
-    let fail = |mut list: Vec<Problem>| {
-        list.sort_by_key(Problem::order);
-        list.dedup();
-        Problems { file: name.to_owned(), text: text.to_owned(), list }
-    };
-    let tree = yaml::parse(text).map_err(|problem| fail(vec![problem]))?;
-    let Some(tree) = tree else {
+) -> Result<Examined, Problems> {
+    let fail = |problem| Problems::sorted(name, text, vec![problem]);
+    let Some(tree) = yaml::parse(text).map_err(fail)? else {
         let problem = Problem::new("", "the file is empty");
         let hint = "`portcullis demo` shows a whole one; `server: {}` is enough to start with";
-        return Err(fail(vec![problem.hint(Some(hint.to_owned()))]));
+        return Err(fail(problem.hint(Some(hint.to_owned()))));
     };
-    let document = Document::from_tree(tree, lookup).map_err(&fail)?;
-    finish(document, base_dir).map_err(fail)
-}
-
-/// Checks a document against the schema, and takes it as a configuration.
-fn finish(mut document: Document, base_dir: PathBuf) -> Result<Loaded, Vec<Problem>> {
-    let problems = schema::fit(&mut document);
-    if !problems.is_empty() {
-        return Err(problems);
-    }
-    let config: Config = serde_json::from_value(document.value.clone()).map_err(|e| {
-        // The schema let through what the types do not take: ours to mend, but said all the same.
-        vec![Problem::new("", format!("does not fit: {e}"))]
-    })?;
-    let shown = document.shown();
-    Ok(Loaded {
-        config,
-        value: document.value,
-        shown,
-        base_dir,
-        file: None,
-        notes: Vec::new(),
-        takes_placeholders: false,
-    })
+    let (document, problems) = Document::from_tree(tree, lookup);
+    let unknown: Vec<String> = problems.iter().map(|problem| problem.pointer.clone()).collect();
+    Examined::new((name, text), document, problems, &unknown, base_dir)
 }
 
 /// The data folder of a file, without looking at anything else in it; by default `data` beside the file.
@@ -127,15 +109,12 @@ pub(crate) fn peek_data_dir(path: &Path, lookup: Lookup<'_>) -> Result<PathBuf, 
         std::fs::read_to_string(path).map_err(|e| format!("{name} cannot be read: {}", io_sentence(&e)))?;
     let tree = yaml::parse(&text).map_err(|problem| format!("{name}: {}", problem.text))?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    let member = tree.and_then(|tree| tree.member("data_dir")).map(|node| Document::from_tree(node, lookup));
-    match member {
-        None => Ok(folder.join("data")),
-        Some(Ok(Document { value: Value::String(dir), .. })) => Ok(folder.join(dir)),
-        Some(Ok(_)) => Err(format!("{name}: data_dir is no text; name the folder with --data")),
-        Some(Err(problems)) => {
-            let first = problems.into_iter().next().map(|p| p.text).unwrap_or_default();
-            Err(format!("{name}: data_dir: {first}"))
-        }
+    let Some(member) = tree.and_then(|tree| tree.member("data_dir")) else { return Ok(folder.join("data")) };
+    let (member, problems) = Document::from_tree(member, lookup);
+    match (problems.first(), member.value) {
+        (Some(first), _) => Err(format!("{name}: data_dir: {}", first.text)),
+        (None, Value::String(dir)) => Ok(folder.join(dir)),
+        (None, _) => Err(format!("{name}: data_dir is no text; name the folder with --data")),
     }
 }
 
@@ -146,13 +125,12 @@ pub(crate) fn locate_faults(loaded: &Loaded, faults: Vec<tool::ConfigFault>, loo
         return Problems { file: "environment".to_owned(), text: String::new(), list: problems };
     };
     let text = std::fs::read_to_string(path).unwrap_or_default();
-    let document = yaml::parse(&text).ok().flatten().and_then(|tree| Document::from_tree(tree, lookup).ok());
-    let mut list: Vec<Problem> = match document {
+    let document = yaml::parse(&text).ok().flatten().map(|tree| Document::from_tree(tree, lookup).0);
+    let list: Vec<Problem> = match document {
         Some(document) => problems.into_iter().map(|p| document.locate(p, On::Value)).collect(),
         None => problems,
     };
-    list.sort_by_key(Problem::order);
-    Problems { file: path.display().to_string(), text, list }
+    Problems::sorted(&path.display().to_string(), &text, list)
 }
 
 fn io_sentence(error: &std::io::Error) -> String {

@@ -44,6 +44,13 @@ impl Problem {
         self.place.map_or((u32::MAX, 0), |at| (at.line, at.column))
     }
 
+    /// True where both say the same of the same: two steps may come by one thing.
+    fn says_the_same(&self, other: &Self) -> bool {
+        let is_known = self.place.is_some() || self.variable.is_some();
+        let same_place = (self.place, &self.variable) == (other.place, &other.variable);
+        self.text == other.text && same_place && (is_known || self.pointer == other.pointer)
+    }
+
     /// Adds what may have been meant.
     pub(crate) fn hint(mut self, hint: Option<String>) -> Self {
         self.hint = hint;
@@ -78,6 +85,18 @@ pub(crate) enum Colours {
 }
 
 impl Problems {
+    /// These problems, each once and in the order of the file.
+    pub(crate) fn sorted(file: &str, text: &str, mut list: Vec<Problem>) -> Self {
+        list.sort_by_key(Problem::order);
+        let mut once: Vec<Problem> = Vec::with_capacity(list.len());
+        for problem in list {
+            if !once.iter().any(|other| other.says_the_same(&problem)) {
+                once.push(problem);
+            }
+        }
+        Self { file: file.to_owned(), text: text.to_owned(), list: once }
+    }
+
     /// One problem that has no place in the file.
     pub(crate) fn single(file: &str, text: impl Into<String>) -> Self {
         Self { file: file.to_owned(), text: String::new(), list: vec![Problem::new("", text)] }

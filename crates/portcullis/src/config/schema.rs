@@ -31,15 +31,74 @@ fn validator() -> &'static Validator {
     &VALIDATOR
 }
 
-/// Reads texts that came from `${..}` as numbers or booleans where those are wanted, and says everything that
-/// does not fit the schema.
-pub(crate) fn fit(document: &mut Document) -> Vec<Problem> {
+/// What came of a document that was held against the schema.
+pub(crate) struct Fitted {
+    /// Everything that does not fit.
+    pub problems: Vec<Problem>,
+    /// The parts that were left out, so that what is left fits; `None` where nothing would be left.
+    pub left_out: Option<Vec<String>>,
+}
+
+/// How often parts are left out: each time, one that lacks a member which was left out goes too.
+const ROUNDS_MAX: usize = 64;
+
+/// Reads texts that came from `${..}` as numbers or booleans where those are wanted, says everything that does not
+/// fit the schema, and leaves that out. Nothing is said of members whose value is `unknown`.
+pub(crate) fn fit(document: &mut Document, unknown: &[String]) -> Fitted {
     settle_types(document);
     let mut problems = Vec::new();
     for error in validator().iter_errors(&document.value) {
-        explain(&error, document, &mut problems);
+        explain(&error, document, unknown, &mut problems);
     }
-    problems
+    Fitted { problems, left_out: leave_out(document, unknown) }
+}
+
+/// True where an objection is about a value that is not known, or about a choice that goes by one.
+fn is_about(error: &ValidationError<'_>, unknown: &[String]) -> bool {
+    let at = error.instance_path().as_str();
+    let is_choice = match error.kind() {
+        Kind::AnyOf { context } | Kind::OneOfNotValid { context } => meant(at, context).is_none(),
+        _ => false,
+    };
+    let is_above = |pointer: &str| pointer.strip_prefix(at).is_some_and(|rest| rest.starts_with('/'));
+    unknown.iter().any(|pointer| pointer == at || (is_choice && is_above(pointer)))
+}
+
+/// Leaves out what does not fit until all that is left does.
+fn leave_out(document: &mut Document, unknown: &[String]) -> Option<Vec<String>> {
+    let mut left_out: Vec<String> = unknown.iter().filter_map(|at| document.leave_out(at)).collect();
+    for _ in 0..ROUNDS_MAX {
+        let wrong: Vec<String> =
+            validator().iter_errors(&document.value).flat_map(|error| wrong_parts(&error)).collect();
+        if wrong.is_empty() {
+            return Some(left_out);
+        }
+        if wrong.iter().any(String::is_empty) {
+            return None;
+        }
+        left_out.extend(wrong.iter().filter_map(|at| document.leave_out(at)));
+    }
+    None
+}
+
+/// The parts that an objection is about.
+fn wrong_parts(error: &ValidationError<'_>) -> Vec<String> {
+    let at = error.instance_path().as_str();
+    match error.kind() {
+        Kind::AdditionalProperties { unexpected } => {
+            let part = |name: &String| {
+                let mut part = at.to_owned();
+                push_pointer(&mut part, name);
+                part
+            };
+            unexpected.iter().map(part).collect()
+        }
+        Kind::AnyOf { context } | Kind::OneOfNotValid { context } => match meant(at, context) {
+            Some(branch) => branch.iter().flat_map(wrong_parts).collect(),
+            None => vec![at.to_owned()],
+        },
+        _ => vec![at.to_owned()],
+    }
 }
 
 /// A text from the environment where the schema objects to a text: try it as what YAML would read it as, and
@@ -87,8 +146,16 @@ fn typed(text: &str) -> Option<Value> {
     }
 }
 
-/// Turns one objection of the validator into problems with a place.
-fn explain(error: &ValidationError<'_>, document: &Document, problems: &mut Vec<Problem>) {
+/// Turns one objection of the validator into problems with a place; none where it is about what is not known.
+fn explain(
+    error: &ValidationError<'_>,
+    document: &Document,
+    unknown: &[String],
+    problems: &mut Vec<Problem>,
+) {
+    if is_about(error, unknown) {
+        return;
+    }
     let pointer = error.instance_path().as_str();
     match error.kind() {
         Kind::AdditionalProperties { unexpected } => {
@@ -108,7 +175,7 @@ fn explain(error: &ValidationError<'_>, document: &Document, problems: &mut Vec<
             problems.push(document.locate(problem, On::Key));
         }
         Kind::AnyOf { context } | Kind::OneOfNotValid { context } => {
-            explain_choice(error, context, document, problems);
+            explain_choice(error, context, document, unknown, problems);
         }
         _ => {
             let value = shown(error.instance(), document.expanded(pointer));
@@ -118,15 +185,42 @@ fn explain(error: &ValidationError<'_>, document: &Document, problems: &mut Vec<
     }
 }
 
-/// None of several shapes fits. Where only one of them was meant (its kind of value, its keyword), its own
-/// objections are said; else the shapes are listed.
+/// None of several shapes fits. Where only one of them was meant, its own objections are said; else the shapes are
+/// listed.
 fn explain_choice(
     error: &ValidationError<'_>,
     context: &[Vec<ValidationError<'static>>],
     document: &Document,
+    unknown: &[String],
     problems: &mut Vec<Problem>,
 ) {
     let pointer = error.instance_path().as_str();
+    if let Some(branch) = meant(pointer, context) {
+        branch.iter().for_each(|inner| explain(inner, document, unknown, problems));
+        return;
+    }
+    let value = shown(error.instance(), document.expanded(pointer));
+    let shapes = shapes(error);
+    let mut problem = Problem::new(pointer, format!("expected {}, found {value}", list(&shapes)));
+    if let (Value::String(text), Expanded::No) = (error.instance().as_ref(), document.expanded(pointer)) {
+        let words: Vec<String> = shapes.iter().map(|s| s.trim_matches('"').to_owned()).collect();
+        problem.hint = nearest(text, &words).map(|near| format!("did you mean {near:?}?"));
+    }
+    if let (Value::Object(map), Expanded::No) = (error.instance().as_ref(), document.expanded(pointer)) {
+        problem.text = format!("expected {}", list(&shapes));
+        if let Some(key) = map.keys().next() {
+            problem.hint = nearest(key, &keywords(error)).map(|near| format!("did you mean {near:?}?"));
+        }
+    }
+    problems.push(document.locate(problem, On::Value));
+}
+
+/// The objections of the one of several shapes that was meant (by its kind of value, its keyword), where only one can
+/// have been.
+fn meant<'a>(
+    pointer: &str,
+    context: &'a [Vec<ValidationError<'static>>],
+) -> Option<&'a Vec<ValidationError<'static>>> {
     let here = |e: &ValidationError<'_>| {
         e.instance_path().as_str() == pointer
             && matches!(
@@ -146,28 +240,10 @@ fn explain_choice(
     };
     let meant: Vec<_> = context.iter().filter(|branch| !branch.iter().any(here)).collect();
     let typed: Vec<_> = context.iter().filter(right_type).collect();
-    let only = match (meant.as_slice(), typed.as_slice()) {
+    match (meant.as_slice(), typed.as_slice()) {
         ([one], _) | ([], [one]) => Some(*one),
         _ => None,
-    };
-    if let Some(branch) = only {
-        branch.iter().for_each(|inner| explain(inner, document, problems));
-        return;
     }
-    let value = shown(error.instance(), document.expanded(pointer));
-    let shapes = shapes(error);
-    let mut problem = Problem::new(pointer, format!("expected {}, found {value}", list(&shapes)));
-    if let (Value::String(text), Expanded::No) = (error.instance().as_ref(), document.expanded(pointer)) {
-        let words: Vec<String> = shapes.iter().map(|s| s.trim_matches('"').to_owned()).collect();
-        problem.hint = nearest(text, &words).map(|near| format!("did you mean {near:?}?"));
-    }
-    if let (Value::Object(map), Expanded::No) = (error.instance().as_ref(), document.expanded(pointer)) {
-        problem.text = format!("expected {}", list(&shapes));
-        if let Some(key) = map.keys().next() {
-            problem.hint = nearest(key, &keywords(error)).map(|near| format!("did you mean {near:?}?"));
-        }
-    }
-    problems.push(document.locate(problem, On::Value));
 }
 
 /// The sentence for an objection about one value.

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use expect_test::{Expect, expect};
 
-use super::{Colours, parse, problem::Problems};
+use super::{Colours, examine_text, problem::Problems};
 
 fn lookup(name: &str) -> Option<String> {
     match name {
@@ -14,7 +14,7 @@ fn lookup(name: &str) -> Option<String> {
 }
 
 fn load(text: &str) -> Result<super::Loaded, Problems> {
-    parse("portcullis.yaml", text, PathBuf::from("/srv"), &lookup)
+    examine_text("portcullis.yaml", text, PathBuf::from("/srv"), &lookup)?.whole()
 }
 
 /// The same from a real file, with the names in it checked as well.
@@ -30,7 +30,7 @@ fn load_file(text: &str) -> Result<super::Loaded, Problems> {
 
 #[allow(clippy::needless_pass_by_value)]
 fn check(text: &str, want: Expect) {
-    let got = match load(text).and_then(|_| load_file(text)) {
+    let got = match load_file(text) {
         Ok(_) => "ok\n".to_owned(),
         Err(problems) => problems.render(Colours::Off),
     };
@@ -402,15 +402,22 @@ fn choices_say_what_was_meant_or_what_there_is() {
     check(
         "bootstrap: {keys: [{label: a, principal: p, secret: {fil: x}}]}\n",
         expect![[r#"
-        error: expected text, a mapping with `file` or a mapping with `exec`
-          --> portcullis.yaml:1:45 (/bootstrap/keys/0/secret)
-           |
-         1 | bootstrap: {keys: [{label: a, principal: p, secret: {fil: x}}]}
-           |                                             ^^^^^^
-          help: did you mean "file"?
+            error: there is no principal "p"
+              --> portcullis.yaml:1:42 (/bootstrap/keys/0/principal)
+               |
+             1 | bootstrap: {keys: [{label: a, principal: p, secret: {fil: x}}]}
+               |                                          ^
+              help: declare it under `principals`
 
-        portcullis.yaml: 1 problem
-    "#]],
+            error: expected text, a mapping with `file` or a mapping with `exec`
+              --> portcullis.yaml:1:45 (/bootstrap/keys/0/secret)
+               |
+             1 | bootstrap: {keys: [{label: a, principal: p, secret: {fil: x}}]}
+               |                                             ^^^^^^
+              help: did you mean "file"?
+
+            portcullis.yaml: 2 problems
+        "#]],
     );
 }
 
@@ -454,6 +461,101 @@ fn names_that_point_nowhere_are_found() {
               help: add `secret`
 
             portcullis.yaml: 5 problems
+        "#]],
+    );
+}
+
+#[test]
+fn a_fault_of_one_step_does_not_hide_what_the_next_one_finds() {
+    check(
+        "principals: {alice: {kind: human, roles: [admn]}}\nroles: {admin: {allow: [5]}}\nlog:\n  level: ${NONE}\naudit: {checkpoint_seconds: 0}\n",
+        expect![[r#"
+            error: there is no role "admn"
+              --> portcullis.yaml:1:43 (/principals/alice/roles/0)
+               |
+             1 | principals: {alice: {kind: human, roles: [admn]}}
+               |                                           ^^^^
+              help: did you mean "admin"?
+
+            error: expected text or a mapping with `tools`, found 5
+              --> portcullis.yaml:2:25 (/roles/admin/allow/0)
+               |
+             2 | roles: {admin: {allow: [5]}}
+               |                         ^
+
+            error: the environment variable NONE is not set; set it, or write `${NONE:-default}`
+              --> portcullis.yaml:4:10 (/log/level)
+               |
+             4 |   level: ${NONE}
+               |          ^^^^^^^
+
+            error: 0 is out of range; expected 1 to 86400
+              --> portcullis.yaml:5:29 (/audit/checkpoint_seconds)
+               |
+             5 | audit: {checkpoint_seconds: 0}
+               |                             ^
+
+            portcullis.yaml: 4 problems
+        "#]],
+    );
+}
+
+#[test]
+fn what_only_follows_from_another_fault_is_not_said() {
+    check(
+        "principals: {alice: {kind: human, roles: [admin]}}\nroles: {admin: 5}\n",
+        expect![[r#"
+        error: expected a mapping, found 5
+          --> portcullis.yaml:2:16 (/roles/admin)
+           |
+         2 | roles: {admin: 5}
+           |                ^
+
+        portcullis.yaml: 1 problem
+    "#]],
+    );
+    check(
+        "principals: {alice: {kind: human, roles: [admin]}}\nroles: ${NONE}\n",
+        expect![[r#"
+        error: the environment variable NONE is not set; set it, or write `${NONE:-default}`
+          --> portcullis.yaml:2:8 (/roles)
+           |
+         2 | roles: ${NONE}
+           |        ^^^^^^^
+
+        portcullis.yaml: 1 problem
+    "#]],
+    );
+    check(
+        "sql:\n  databases: {shop: {sqlit: x.db}}\n  tools: {t: {database: shop, description: x, statement: SELECT 1}}\n",
+        expect![[r#"
+            error: the key "sqlite" is missing
+              --> portcullis.yaml:2:15 (/sql/databases/shop)
+               |
+             2 |   databases: {shop: {sqlit: x.db}}
+               |               ^^^^
+              help: sqlite: The SQLite file; a relative path starts at the folder of the configuration file
+
+            error: unknown key "sqlit"
+              --> portcullis.yaml:2:22 (/sql/databases/shop/sqlit)
+               |
+             2 |   databases: {shop: {sqlit: x.db}}
+               |                      ^^^^^
+              help: did you mean "sqlite"?
+
+            portcullis.yaml: 2 problems
+        "#]],
+    );
+    check(
+        "bootstrap: {keys: [{label: a, principal: p}]}\nprincipals: {p: {kind: robot, roles: []}}\n",
+        expect![[r#"
+            error: expected human, agent or machine, found "robot"
+              --> portcullis.yaml:2:24 (/principals/p/kind)
+               |
+             2 | principals: {p: {kind: robot, roles: []}}
+               |                        ^^^^^
+
+            portcullis.yaml: 1 problem
         "#]],
     );
 }

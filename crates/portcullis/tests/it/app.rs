@@ -219,7 +219,7 @@ fn launch(home: &Path) -> (Child, Value) {
 }
 
 /// The binary with an environment of its own.
-fn program(home: &Path) -> Command {
+pub(crate) fn program(home: &Path) -> Command {
     let mut command = Command::new(PROGRAM);
     command.current_dir(home).env_clear().env("HOME", home).env("XDG_STATE_HOME", home.join("state"));
     command.env("NO_COLOR", "1").env("TMPDIR", std::env::temp_dir()).env("PATH", "/usr/bin:/bin");

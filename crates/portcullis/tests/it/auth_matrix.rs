@@ -22,11 +22,21 @@ const PUBLIC: &[&str] = &[
     "/redoc",
     "/openapi.json",
     "/metrics",
+    "/.well-known/none",
 ];
 
-/// Paths that are no doors: 404 for anyone. A tool that is none is asked for at a door, and needs a key.
-const GHOSTS: &[&str] =
-    &["/none", "/v1", "/v1/mcp/", "/mcp", "/.well-known/none", "/v1/mcp/fs_list/x", "//", "/admin"];
+/// Paths that are no doors: nobody learns that, and somebody gets 404.
+const GHOSTS: &[&str] = &[
+    "/none",
+    "/no/such/door",
+    "/v1",
+    "/v1/mcp/",
+    "/mcp",
+    "/.well-known/none",
+    "/v1/mcp/fs_list/x",
+    "//",
+    "/admin",
+];
 
 /// A state of a credential: its name, the header, and what doors that need a key answer (0: it depends).
 struct State {
@@ -59,6 +69,10 @@ fn no_route_answers_whom_it_should_not() {
             let _ = writeln!(page, "{method:6} {route:34}{row}");
         }
     }
+    let log = app.log();
+    assert!(log.contains("Invalid API key"), "refused logins are logged");
+    let empty: Vec<&str> = log.lines().filter(|line| line.contains(r#""cause":"""#)).collect();
+    assert!(empty.is_empty(), "a cause that says nothing: {:?}", empty.first());
     let names: Vec<&str> = states.iter().map(|state| state.name).collect();
     expect_file!["auth_matrix.txt"].assert_eq(&format!("{}\n{page}", names.join(" ")));
     battery::conclude(
@@ -123,14 +137,14 @@ fn ask(app: &App, method: &str, route: &str, state: &State) -> u16 {
 
 fn judge(method: &str, route: &str, state: &State, status: u16) -> Option<String> {
     let public = PUBLIC.contains(&route) || route.starts_with("/assets/");
-    let ghost = GHOSTS.contains(&route) && status == 404;
     let expected = match state.refused_with {
         _ if status >= 500 => "no 5xx",
         0 if method != "GET" && (200..300).contains(&status) && !harmless(route) => {
             "no 2xx for arguments that no tool has"
         }
+        0 if GHOSTS.contains(&route) && status != 404 => "a 404, for there is no such door",
         0 => return None,
-        refused if !public && !ghost && status != refused => "a refusal, before anything else is looked at",
+        refused if !public && status != refused => "a refusal, before anything else is looked at",
         _ => return None,
     };
     Some(format!("{method} {route} as {}: {status}; expected {expected}", state.name))

@@ -153,6 +153,73 @@ fn check_names_every_fault_with_its_place() {
 }
 
 #[test]
+fn check_says_what_every_step_finds_at_once() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("portcullis.yaml");
+    let text = "\
+principals:
+  a: { kind: human, roles: [reader, writer] }
+roles:
+  reader: { allow: [5] }
+lab: { shop_database: shop.db }
+files: { root: made, create: true, timeout_ms: soon }
+sql:
+  databases:
+    shop: { sqlite: shop.db, readers: 0, query: { tables: [\"*\"] } }
+    gone: { sqlite: none.db }
+  query: { database: gone }
+  tools:
+    good: { database: shop, description: Works., statement: SELECT 1 }
+    wrong: { database: shop, description: Fails., statement: SELECT * FROM nowhere, rows_max: many }
+    half: { database: shop, description: Lacks., statement: \"SELECT :a\", parameters: { a: { typ: string } } }
+rest:
+  apis:
+    shop: { base_url: \"https://shop.example\", auth: { bearer: { file: none.txt } } }
+  tools:
+    late: { api: shop, method: GET, path: /x, description: Ends., deprecated: { removal: soon } }
+telemetry: { otlp: { endpoint: \"http://127.0.0.1:4318\", headers: { k: { file: none.txt } } } }
+log: { level: \"${PORTCULLIS_TEST_NONE}\" }
+";
+    std::fs::write(&file, text).unwrap();
+    let said = alone(home.path(), &["check"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    let lines: Vec<&str> =
+        said.err.lines().filter(|line| line.starts_with("error") || line.contains("-->")).collect();
+    expect![[r#"
+        error: there is no role "writer"
+          --> portcullis.yaml:2:37 (/principals/a/roles/1)
+        error: expected text or a mapping with `tools`, found 5
+          --> portcullis.yaml:4:21 (/roles/reader/allow/0)
+        error: expected an integer, found "soon"
+          --> portcullis.yaml:6:48 (/files/timeout_ms)
+        error: 0 is not between 1 and 64
+          --> portcullis.yaml:9:39 (/sql/databases/shop/readers)
+        error: cannot read "none.db": unable to open database file: HOME/none.db
+          --> portcullis.yaml:10:21 (/sql/databases/gone/sqlite)
+        error: the database "gone" is closed to free SQL
+          --> portcullis.yaml:11:22 (/sql/query/database)
+        error: no such table: nowhere
+          --> portcullis.yaml:14:62 (/sql/tools/wrong/statement)
+        error: expected an integer, found "many"
+          --> portcullis.yaml:14:95 (/sql/tools/wrong/rows_max)
+        error: the key "type" is missing
+          --> portcullis.yaml:15:88 (/sql/tools/half/parameters/a)
+        error: unknown key "typ"
+          --> portcullis.yaml:15:93 (/sql/tools/half/parameters/a/typ)
+        error: the secret file "none.txt" cannot be read: No such file or directory (os error 2)
+          --> portcullis.yaml:18:47 (/rest/apis/shop/auth)
+        error: expected a day as YYYY-MM-DD
+          --> portcullis.yaml:20:90 (/rest/tools/late/deprecated/removal)
+        error: the secret file "none.txt" cannot be read: No such file or directory (os error 2)
+          --> portcullis.yaml:21:68 (/telemetry/otlp/headers/k)
+        error: the environment variable PORTCULLIS_TEST_NONE is not set; set it, or write `${PORTCULLIS_TEST_NONE:-default}`
+          --> portcullis.yaml:22:15 (/log/level)"#]].assert_eq(&lines.join("\n").replace(home.path().to_str().unwrap(), "HOME"));
+    let left: Vec<_> =
+        std::fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["portcullis.yaml"], "a check makes nothing");
+}
+
+#[test]
 fn help_leads_with_examples() {
     let home = tempfile::tempdir().unwrap();
     let help = alone(home.path(), &["--help"]);

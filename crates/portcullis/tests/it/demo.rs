@@ -83,7 +83,7 @@ fn the_tools_of_the_first_five_minutes() {
         "fs_search",
         &json!({ "query": "Acme" }),
         &expect![[
-            r#"200 {"matches":[{"path":"notes/shop.md","line":3,"text":"243 customers, eight cities. The largest customer is Acme Corp."},{"path":"notes/todo.md","line":3,"text":"- call Acme Corp about the open order"}],"files_searched":5,"files_skipped":0,"truncated":false}"#
+            r#"200 {"matches":[{"path":"notes/shop.md","line":3,"text":"243 customers, eight cities. The largest customer is Acme Corp.","offset":12},{"path":"notes/todo.md","line":3,"text":"- call Acme Corp about the open order","offset":9}],"files_searched":5,"files_skipped":0,"folders_skipped":0,"truncated":false,"next":null}"#
         ]],
     );
 }
@@ -154,7 +154,7 @@ fn every_door_has_its_shape() {
     expect![[r#"
         / 200: service version docs documentation redoc openapi health mcp_tools mcp
         /mcp/info 200: name version protocol_version protocol_versions capabilities
-        /health 200: status timestamp version uptime_seconds database upstream_api memory_usage_percent servers
+        /health 200: status timestamp version uptime_seconds database upstream_api audit memory_usage_percent servers
         /health/detailed 200: status timestamp version uptime_seconds checks metrics
         /health/ready 200: status
         /health/live 200: status

@@ -14,6 +14,7 @@ mod cli;
 mod conformance;
 mod demo;
 mod docs;
+mod environment;
 mod examples;
 mod fixture;
 mod http;

@@ -86,8 +86,8 @@ fn slow_clients_are_let_go_and_hold_nobody_up() {
     });
     expect_test::expect![[r#"
         nothing: 
-        half a request line: 
-        a head without end: 
+        half a request line: HTTP/1.1 408 Request Timeout
+        a head without end: HTTP/1.1 408 Request Timeout
         no body: HTTP/1.1 408 Request Timeout
         a body drop by drop: HTTP/1.1 408 Request Timeout
         nothing after an answer: HTTP/1.1 200 OK"#]]

@@ -75,6 +75,12 @@ impl Answers for FakeDoors {
         };
         Response::new(Body::from(text))
     }
+
+    fn too_late(&self, _peer: Peer, within: Duration) -> Response<Body> {
+        let mut response = Response::new(Body::from(format!("no head within {} ms", within.as_millis())));
+        *response.status_mut() = http::StatusCode::REQUEST_TIMEOUT;
+        response
+    }
 }
 
 /// A server with small bounds; `section` changes them.
@@ -139,14 +145,45 @@ async fn requests_in_one_go_are_answered_in_turn_and_the_connection_ends_when_id
 }
 
 #[tokio::test]
-async fn a_client_that_sends_nothing_or_half_a_head_is_closed() {
+async fn a_client_that_sends_nothing_is_closed_without_a_word() {
     check(json!({}), b"", expect![]).await;
-    check(json!({}), b"GET /a HT", expect![]).await;
-    check(json!({}), format!("{GET}x-a: 1\r\n").as_bytes(), expect![]).await;
+    check(json!({}), b"\r\n\r\n", expect![]).await;
 }
 
 #[tokio::test]
-async fn a_head_that_drips_is_closed_in_time() {
+async fn half_a_head_gets_408_and_is_closed() {
+    let late = || {
+        expect![[r#"
+            HTTP/1.1 408 Request Timeout
+            connection: close
+            content-length: 21
+
+            no head within 200 ms
+        "#]]
+    };
+    check(json!({}), b"G", late()).await;
+    check(json!({}), b"GET /a HT", late()).await;
+    check(json!({}), b"\r\nGET /a HT", late()).await;
+    check(json!({}), format!("{GET}x-a: 1\r\n").as_bytes(), late()).await;
+    check(
+        json!({}),
+        format!("{GET}\r\n{GET}").as_bytes(),
+        expect![[r#"
+            HTTP/1.1 200 OK
+            content-length: 15
+
+            /a took 0 bytesHTTP/1.1 408 Request Timeout
+            connection: close
+            content-length: 21
+
+            no head within 200 ms
+        "#]],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_head_that_drips_gets_408_in_time() {
     let server = start(json!({})).await;
     let socket = TcpStream::connect(server.address).await.unwrap();
     let (mut reader, mut writer) = socket.into_split();
@@ -169,7 +206,8 @@ async fn a_head_that_drips_is_closed_in_time() {
     })
     .await
     .unwrap();
-    assert!(!String::from_utf8_lossy(&answer).contains("200 OK"));
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{answer}");
 }
 
 #[tokio::test]

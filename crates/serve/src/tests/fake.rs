@@ -17,7 +17,9 @@ use tool::{
 };
 
 use crate::headers::Ids;
-use crate::road::{Answer, CacheUse, Credentials, LimitState, Request, Road, Stats, SystemSample};
+use crate::road::{
+    Answer, CacheUse, Credentials, LimitState, OpenBreaker, Request, Road, Stats, SystemSample,
+};
 
 /// Counts, calls and switches of one fake.
 #[derive(Default)]
@@ -27,6 +29,8 @@ pub(super) struct FakeRoad {
     pub(super) calls: Mutex<Vec<String>>,
     pub(super) is_draining: AtomicBool,
     pub(super) probes: Mutex<Arc<Vec<Probe>>>,
+    pub(super) open_breakers: Mutex<Vec<OpenBreaker>>,
+    pub(super) is_audit_broken: AtomicBool,
     /// Told when a call of `hangs` is dropped.
     pub(super) dropped: Arc<tokio::sync::Notify>,
     /// Told when a call of `hangs` has begun.
@@ -145,6 +149,14 @@ impl Road for FakeRoad {
 
     fn health(&self) -> Arc<Vec<Probe>> {
         Arc::clone(&self.probes.lock().unwrap())
+    }
+
+    fn open_breakers(&self) -> Vec<OpenBreaker> {
+        self.open_breakers.lock().unwrap().clone()
+    }
+
+    fn is_audit_broken(&self) -> bool {
+        self.is_audit_broken.load(Ordering::SeqCst)
     }
 
     fn cache_counts(&self) -> (u64, u64) {

@@ -16,6 +16,7 @@ use crate::{
     Config, Extras, Server,
     doors::{DOORS, Need},
     openapi,
+    road::OpenBreaker,
 };
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -595,13 +596,58 @@ async fn health_goes_by_what_was_probed() {
     shown += &body(&server.ask("GET /health/ready\nx-request-id: r-1", "").await);
     shown += &body(&server.ask("GET /health/live", "").await);
     expect![[r#"
-        200 {"status":"healthy","timestamp":"2026-01-01T00:00:00.000Z","version":"9.9.9","uptime_seconds":2.5,"database":"not configured","upstream_api":"not configured","servers":1}
+        200 {"status":"healthy","timestamp":"2026-01-01T00:00:00.000Z","version":"9.9.9","uptime_seconds":2.5,"database":"not configured","upstream_api":"not configured","audit":"writable","servers":1}
         200 {"status":"ready"}
-        200 {"status":"degraded","timestamp":"2026-01-01T00:00:00.000Z","version":"9.9.9","uptime_seconds":2.5,"database":"not configured","upstream_api":"degraded","servers":1}
-        503 {"status":"unhealthy","timestamp":"2026-01-01T00:00:00.000Z","version":"9.9.9","uptime_seconds":2.5,"database":"disconnected","upstream_api":"degraded","servers":1}
-        503 {"status":"unhealthy","timestamp":"2026-01-01T00:00:00.000Z","version":"9.9.9","uptime_seconds":2.5,"checks":{"database":{"status":"unhealthy","latency_ms":3.0,"source":"database:x","connections":2},"external_api":{"status":"degraded","latency_ms":3.0,"source":"external_api:x","connections":2},"cache":{"hits":3,"misses":1,"hit_ratio":0.75},"sources":{"external_api:x":{"status":"degraded","latency_ms":3.0,"source":"external_api:x","connections":2},"database:x":{"status":"unhealthy","latency_ms":3.0,"source":"database:x","connections":2}}}}
+        200 {"status":"degraded","timestamp":"2026-01-01T00:00:00.000Z","version":"9.9.9","uptime_seconds":2.5,"database":"not configured","upstream_api":"degraded","audit":"writable","servers":1}
+        503 {"status":"unhealthy","timestamp":"2026-01-01T00:00:00.000Z","version":"9.9.9","uptime_seconds":2.5,"database":"disconnected","upstream_api":"degraded","audit":"writable","servers":1}
+        503 {"status":"unhealthy","timestamp":"2026-01-01T00:00:00.000Z","version":"9.9.9","uptime_seconds":2.5,"checks":{"database":{"status":"unhealthy","latency_ms":3.0,"source":"database:x","connections":2},"external_api":{"status":"degraded","latency_ms":3.0,"source":"external_api:x","connections":2},"cache":{"hits":3,"misses":1,"hit_ratio":0.75},"audit":{"status":"healthy"},"breakers":{"status":"healthy","open":[]},"sources":{"external_api:x":{"status":"degraded","latency_ms":3.0,"source":"external_api:x","connections":2},"database:x":{"status":"unhealthy","latency_ms":3.0,"source":"database:x","connections":2}}}}
         503 {"error":"Service not ready: database unhealthy","status":"retry","detail":"Service not ready: database unhealthy","code":"unavailable","request_id":"r-1"}
         200 {"status":"alive"}
+    "#]].assert_eq(&shown);
+}
+
+/// What a health door says of the audit log and of what is left alone.
+async fn health_of(server: &Running, door: &str) -> String {
+    let answer = server.ask(&format!("GET {door}\n{KEY}"), "").await;
+    let status = answer.split(' ').nth(1).unwrap().to_owned();
+    let body: Value = serde_json::from_str(answer.split_once("\n\n").unwrap().1).unwrap();
+    let parts = [&body["status"], &body["audit"], &body["checks"]["audit"], &body["checks"]["breakers"]];
+    let parts: Vec<String> = parts.iter().filter(|part| !part.is_null()).map(ToString::to_string).collect();
+    format!("{door} {status} {}\n", parts.join(" "))
+}
+
+#[tokio::test]
+async fn health_shows_what_is_left_alone_and_an_audit_log_that_cannot_be_written() {
+    use std::sync::atomic::Ordering::SeqCst;
+    let server = start(json!({})).await;
+    let doors = ["/health", "/health/detailed", "/health/ready"];
+    let mut shown = String::new();
+    let open = |name: &str, is_source| OpenBreaker { name: name.into(), is_source };
+    for (breakers, is_broken) in [
+        (vec![], false),
+        (vec![open("http:far.example", false)], false),
+        (vec![open("http:far.example", false), open("rest:shop", true)], false),
+        (vec![open("rest:shop", true)], true),
+    ] {
+        *server.road.open_breakers.lock().unwrap() = breakers;
+        server.road.is_audit_broken.store(is_broken, SeqCst);
+        for door in doors {
+            shown += &health_of(&server, door).await;
+        }
+    }
+    expect![[r#"
+        /health 200 "healthy" "writable"
+        /health/detailed 200 "healthy" {"status":"healthy"} {"status":"healthy","open":[]}
+        /health/ready 200 "ready"
+        /health 200 "healthy" "writable"
+        /health/detailed 200 "healthy" {"status":"healthy"} {"status":"healthy","open":["http:far.example"]}
+        /health/ready 200 "ready"
+        /health 200 "degraded" "writable"
+        /health/detailed 200 "degraded" {"status":"healthy"} {"status":"degraded","open":["http:far.example","rest:shop"]}
+        /health/ready 200 "ready"
+        /health 503 "unhealthy" "broken"
+        /health/detailed 503 "unhealthy" {"status":"unhealthy"} {"status":"degraded","open":["rest:shop"]}
+        /health/ready 503 "retry"
     "#]].assert_eq(&shown);
 }
 
@@ -623,20 +669,53 @@ async fn metrics_are_open_here_and_need_a_role_elsewhere() {
     .await;
     let own = server.metrics.unwrap();
     for (path, status) in
-        [("/metrics", "200"), ("/health", "200"), ("/", "404"), ("/mcp/tools", "404"), ("/docs", "404")]
+        [("/metrics", "200"), ("/health", "200"), ("/", "401"), ("/mcp/tools", "401"), ("/docs", "401")]
     {
         let socket = TcpStream::connect(own).await.unwrap();
         let answer = exchange(socket, &format!("GET {path}\nhost: anything"), "").await;
         assert_eq!(answer.split(' ').nth(1), Some(status), "{path}");
     }
     let open = start(json!({ "listen": "0.0.0.0:0" })).await;
-    for (key, status) in
-        [("", 401), ("\nauthorization: Bearer good", 403), ("\nauthorization: Bearer metrics", 200)]
-    {
+    for (asked, status) in [
+        ("GET /metrics", "401"),
+        ("GET /metrics\nauthorization: Bearer good", "403"),
+        ("GET /metrics\nauthorization: Bearer metrics", "200"),
+        ("POST /metrics", "401"),
+        ("POST /metrics\nauthorization: Bearer metrics", "405"),
+    ] {
         let socket = TcpStream::connect(("127.0.0.1", open.address.port())).await.unwrap();
-        let answer = exchange(socket, &format!("GET /metrics{key}"), "").await;
-        assert_eq!(answer.split(' ').nth(1), Some(status.to_string().as_str()), "{key}");
+        let answer = exchange(socket, asked, "").await;
+        assert_eq!(answer.split(' ').nth(1), Some(status), "{asked}");
     }
+}
+
+#[tokio::test]
+async fn a_path_that_is_no_door_says_so_only_to_somebody() {
+    let server = start(json!({})).await;
+    let mut shown = "                       none bad off good\n".to_owned();
+    for asked in ["GET /none", "POST /v1/mcp/", "PUT //", "GET /mcp", "GET /.well-known/none", "GET /assets/"]
+    {
+        let mut row = format!("{asked:22}");
+        for credentials in
+            ["", "\nauthorization: Bearer bad", "\nauthorization: Bearer off", "\nauthorization: Bearer good"]
+        {
+            row += &format!(" {}", server.status(&format!("{asked}{credentials}"), "").await);
+        }
+        shown += &format!("{row}\n");
+    }
+    expect![[r#"
+                               none bad off good
+        GET /none              401 401 403 404
+        POST /v1/mcp/          401 401 403 404
+        PUT //                 401 401 403 404
+        GET /mcp               401 401 403 404
+        GET /.well-known/none  404 404 404 404
+        GET /assets/           404 404 404 404
+    "#]]
+    .assert_eq(&shown);
+    let socket = UnixStream::connect(&server.socket).await.unwrap();
+    let local = exchange(socket, "GET /none", "").await;
+    assert_eq!(local.split(' ').nth(1), Some("404"), "the socket vouches for its user");
 }
 
 #[tokio::test]
@@ -705,11 +784,11 @@ async fn requests_are_counted_by_the_template_of_their_door() {
     server.ask(&format!("POST /v1/mcp/echo\n{KEY}"), "{}").await;
     server.ask(&format!("POST /v1/mcp/missing\n{KEY}"), "{}").await;
     server.ask("GET /wp-login.php", "").await;
-    server.ask("GET /.env", "").await;
+    server.ask(&format!("GET /.env\n{KEY}"), "").await;
     server.ask("HEAD /health", "").await;
     let mut counts: Vec<_> = server.road.http.lock().unwrap().clone().into_iter().collect();
     counts.sort();
-    expect![[r#"[(("/health", 200), 1), (("/v1/mcp/{tool}", 200), 1), (("/v1/mcp/{tool}", 404), 1), (("unmatched", 404), 2)]"#]].assert_eq(&format!("{counts:?}"));
+    expect![[r#"[(("/health", 200), 1), (("/v1/mcp/{tool}", 200), 1), (("/v1/mcp/{tool}", 404), 1), (("unmatched", 401), 1), (("unmatched", 404), 1)]"#]].assert_eq(&format!("{counts:?}"));
 }
 
 #[tokio::test]

@@ -128,6 +128,33 @@ fn databases_are_looked_at() {
 }
 
 #[test]
+fn the_usual_database_is_one_that_is_open_to_free_sql() {
+    let section = |usual: &str| {
+        json!({
+            "databases": {
+                "shop": { "sqlite": "shop.db", "query": { "tables": ["*"] } },
+                "closed": { "sqlite": "shop.db" },
+                "other": { "sqlite": "shop.db", "query": { "tables": ["*"] } }
+            },
+            "query": { "database": usual }
+        })
+    };
+    check(section("shop"), expect!["opens"]);
+    check(
+        section("closed"),
+        expect![[
+            r#"/sql/query/database: the database "closed" is closed to free SQL (open it with `databases.closed.query`, or name another one)"#
+        ]],
+    );
+    check(
+        section("shpo"),
+        expect![[
+            r#"/sql/query/database: there is no database "shpo" in /sql/databases (did you mean "shop"?)"#
+        ]],
+    );
+}
+
+#[test]
 fn what_is_wrong_without_looking_is_found_all_at_once() {
     check(
         json!({

@@ -79,6 +79,33 @@ async fn a_query_stops_at_its_deadline_and_a_waiting_one_gives_up() {
     check_free(room.as_ref()).await;
 }
 
+/// A statement that has a row at once, and no second one for ever.
+const ONE_ROW: &str = "SELECT 7 AS a UNION ALL SELECT count(*) FROM \
+    (WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x FROM c)";
+
+#[tokio::test]
+async fn rows_that_there_was_time_for_are_given_and_marked_as_cut_by_time() {
+    let _quiet = MEMORY.read().await;
+    let folder = tempfile::tempdir().unwrap();
+    let room = one_reader(folder.path());
+    let soon = Duration::from_millis(600);
+    let answer = room.run(permit(room.as_ref(), ONE_ROW, soon), testkit::talk()).await;
+    let Reply::Done(outcome) = answer.unwrap() else { panic!() };
+    assert_eq!(outcome.cut.as_ref().map(|cut| cut.bound), Some("time"));
+    expect![[r#"{"rows":[{"a":7}],"columns":["a"],"row_count":1,"truncated":true,"next_offset":1,"next":"there was no time for all rows; narrow it with WHERE, or ask again with offset 1"}"#]].assert_eq(&outcome.to_json());
+    check_free(room.as_ref()).await;
+    // The gate asks work to stop when its time is up; that is not a caller who went away.
+    let (source, talk) = testkit::talk_that_stops();
+    let running = room.run(permit(room.as_ref(), ONE_ROW, soon), talk);
+    let asking = async {
+        let _ = tokio::time::timeout(soon, std::future::pending::<()>()).await;
+        source.ask();
+    };
+    let (answer, ()) = tokio::join!(running, asking);
+    assert!(matches!(answer, Ok(Reply::Done(outcome)) if outcome.cut.is_some()));
+    check_free(room.as_ref()).await;
+}
+
 #[tokio::test]
 async fn a_call_that_was_stopped_before_it_began_does_nothing() {
     let _quiet = MEMORY.read().await;

@@ -35,7 +35,7 @@ async fn get_text(client: &Client, url: &str) -> Result<String, WebError> {
     let deadline = Instant::now() + Duration::from_secs(20);
     within("test", deadline, &stop, async {
         let answer = client.send(&outgoing(url)?, &|_| Ok(())).await?;
-        let (body, _) = answer.read(1024).await?;
+        let (body, _) = answer.read(0, 1024).await?;
         Ok(String::from_utf8_lossy(&body).into_owned())
     })
     .await
@@ -344,7 +344,7 @@ async fn a_redirect_takes_no_credentials_to_another_origin() {
         request.own_headers.insert(header::AUTHORIZATION, HeaderValue::from_static("Bearer t"));
         request.own_headers.insert("x-api-key", HeaderValue::from_static("k"));
         let answer = client.send(&request, &|_| Ok(())).await.unwrap();
-        let (body, _) = answer.read(1024).await.unwrap();
+        let (body, _) = answer.read(0, 1024).await.unwrap();
         seen.push(format!("{path}: {}", String::from_utf8(body).unwrap()));
     }
     expect![[r#"
@@ -477,7 +477,7 @@ async fn work_that_is_stopped_or_late_closes_its_connection() {
         let (bed, mut closed) = Bed::bytes(sent, true).await;
         let client = client(&[bed.address.to_string()]);
         let request = outgoing(&format!("http://{}/", bed.address)).unwrap();
-        let work = async || client.send(&request, &|_| Ok(())).await?.read(1024).await;
+        let work = async || client.send(&request, &|_| Ok(())).await?.read(0, 1024).await;
         let (_source, never) = StopSource::new();
 
         let soon = Instant::now() + Duration::from_millis(100);

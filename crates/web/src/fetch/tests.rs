@@ -287,14 +287,22 @@ async fn long_pages_are_cut_at_the_byte_and_slow_ones_given_up() {
         (
             4,
             expect![[r#"
-        {
-          "url": "http://127.0.0.1:PORT/",
-          "status": 200,
-          "content_type": "text/plain",
-          "text": "1234",
-          "truncated": true
-        }
-        cut by bytes"#]],
+                {
+                  "url": "http://127.0.0.1:PORT/",
+                  "status": 200,
+                  "content_type": "text/plain",
+                  "text": "1234",
+                  "truncated": true,
+                  "next": {
+                    "tool": "http_fetch",
+                    "arguments": {
+                      "url": "http://127.0.0.1:PORT/",
+                      "format": "raw",
+                      "offset": 4
+                    }
+                  }
+                }
+                cut by bytes"#]],
         ),
     ] {
         check(&bed, &Config { bytes_max, ..config(&bed) }, url.clone(), expected).await;
@@ -315,6 +323,31 @@ async fn long_pages_are_cut_at_the_byte_and_slow_ones_given_up() {
 }
 
 #[tokio::test]
+async fn a_page_that_was_cut_is_read_on_by_what_the_answer_says() {
+    let page = "<p>one \u{1f600}\u{e9} two</p>".repeat(9);
+    let (bed, _) =
+        Bed::bytes(answer("200 OK\r\ncontent-type: text/html; charset=utf-8", page.as_bytes()), false).await;
+    let (provider, _) = opened(&Config { bytes_max: 10, ..config(&bed) });
+    let url = format!("http://{}/", bed.address);
+    let first = fetch(&*provider, json!({ "url": url })).await.unwrap().to_value();
+    assert_eq!(first["next"]["arguments"], json!({ "url": url, "format": "raw", "offset": 7 }));
+    let (mut whole, mut next) = (String::new(), json!({ "url": url, "format": "raw" }));
+    while next.is_object() {
+        let outcome = fetch(&*provider, next).await.unwrap();
+        let answer = outcome.to_value();
+        assert_eq!(
+            (&answer["truncated"], answer["next"].is_object()),
+            (&json!(outcome.cut.is_some()), outcome.cut.is_some())
+        );
+        whole.push_str(answer["text"].as_str().unwrap());
+        next = answer["next"]["arguments"].clone();
+    }
+    assert_eq!(whole, page);
+    let refused = fetch(&*provider, json!({ "url": url, "offset": 10 })).await.unwrap_err();
+    assert_eq!((refused.code, refused.pointer.as_deref()), (tool::Code::BadArguments, Some("/offset")));
+}
+
+#[tokio::test]
 async fn a_packed_page_is_capped_as_it_unpacks() {
     let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     packer.write_all(&vec![b' '; 32 << 20]).unwrap();
@@ -326,14 +359,22 @@ async fn a_packed_page_is_capped_as_it_unpacks() {
         &config(&bed),
         json!({ "url": format!("http://{}/", bed.address) }),
         expect![[r#"
-        {
-          "url": "http://127.0.0.1:PORT/",
-          "status": 200,
-          "content_type": "text/html",
-          "text": "",
-          "truncated": true
-        }
-        cut by bytes"#]],
+            {
+              "url": "http://127.0.0.1:PORT/",
+              "status": 200,
+              "content_type": "text/html",
+              "text": "",
+              "truncated": true,
+              "next": {
+                "tool": "http_fetch",
+                "arguments": {
+                  "url": "http://127.0.0.1:PORT/",
+                  "format": "raw",
+                  "offset": 1048576
+                }
+              }
+            }
+            cut by bytes"#]],
     )
     .await;
 }
@@ -392,7 +433,7 @@ fn the_tool_is_described() {
     let config = Config { allow: vec!["*.a.test".into(), "example.com".into()], ..Config::default() };
     let tool = describe(&config);
     let shown = json!({ "input": *tool.input, "output": tool.output, "examples": tool.examples });
-    expect![[r#"
+    expect![[r##"
         {
           "input": {
             "type": "object",
@@ -420,6 +461,13 @@ fn the_tool_is_described() {
                 ],
                 "default": "text",
                 "description": "text: HTML as plain text; links: the same with the URL behind each link; raw: as sent"
+              },
+              "offset": {
+                "type": "integer",
+                "minimum": 0,
+                "maximum": 1073741824,
+                "default": 0,
+                "description": "The byte of the page to begin at, as in next of an answer that was cut; goes with the format raw."
               }
             },
             "required": [
@@ -458,7 +506,18 @@ fn the_tool_is_described() {
               },
               "truncated": {
                 "type": "boolean",
-                "description": "True where the page was longer than is read."
+                "description": "True where the page was longer than is read at once."
+              },
+              "next": {
+                "anyOf": [
+                  {
+                    "$ref": "#/$defs/Next"
+                  },
+                  {
+                    "type": "null"
+                  }
+                ],
+                "description": "The call that reads on, where the page was longer."
               }
             },
             "required": [
@@ -470,12 +529,77 @@ fn the_tool_is_described() {
             ],
             "description": "What a fetch gives.",
             "title": "Fetched",
-            "$schema": "https://json-schema.org/draft/2020-12/schema"
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "$defs": {
+              "Next": {
+                "type": "object",
+                "properties": {
+                  "tool": {
+                    "type": "string",
+                    "description": "The tool."
+                  },
+                  "arguments": {
+                    "$ref": "#/$defs/NextArguments",
+                    "description": "Its arguments."
+                  }
+                },
+                "required": [
+                  "tool",
+                  "arguments"
+                ],
+                "description": "The call that reads on where an answer was cut."
+              },
+              "NextArguments": {
+                "type": "object",
+                "properties": {
+                  "url": {
+                    "type": "string",
+                    "description": "The page."
+                  },
+                  "format": {
+                    "$ref": "#/$defs/Format",
+                    "description": "As sent."
+                  },
+                  "offset": {
+                    "type": "integer",
+                    "format": "uint64",
+                    "minimum": 0,
+                    "description": "The byte to begin at."
+                  }
+                },
+                "required": [
+                  "url",
+                  "format",
+                  "offset"
+                ],
+                "description": "Only the page as sent can be begun anywhere: plain text of a page that begins within a tag would be nonsense."
+              },
+              "Format": {
+                "oneOf": [
+                  {
+                    "type": "string",
+                    "const": "text",
+                    "description": "HTML as plain text."
+                  },
+                  {
+                    "type": "string",
+                    "const": "links",
+                    "description": "The same with the URL behind each link."
+                  },
+                  {
+                    "type": "string",
+                    "const": "raw",
+                    "description": "As sent."
+                  }
+                ],
+                "description": "What becomes of a page."
+              }
+            }
           },
           "examples": [
             {
               "url": "https://example.com/"
             }
           ]
-        }"#]].assert_eq(&format!("{shown:#}"));
+        }"##]].assert_eq(&format!("{shown:#}"));
 }

@@ -48,11 +48,13 @@ pub(crate) fn open_with(
     lookup: &Arc<dyn Lookup>,
 ) -> Result<Arc<dyn Provider>, Vec<ConfigFault>> {
     let mut faults = config.check();
-    if !faults.is_empty() {
-        return Err(faults);
-    }
     let mut apis = BTreeMap::new();
     for (name, api) in &config.apis {
+        let mut at = String::from("/rest/apis");
+        push_pointer(&mut at, name);
+        if faults.iter().any(|fault| fault.pointer.starts_with(&format!("{at}/"))) {
+            continue;
+        }
         match Api::open(name, api, parts, Arc::clone(lookup)) {
             Ok(opened) => drop(apis.insert(name.as_str(), Arc::new(opened))),
             Err(fault) => faults.push(fault),
@@ -206,7 +208,7 @@ impl Rest {
             return Ok(Came::Refused(self.refusal(api, answer, &content_type).await));
         }
         let host = answer.host();
-        let (body, cut) = answer.read(api.response_bytes_max).await?;
+        let (body, cut) = answer.read(0, api.response_bytes_max).await?;
         if cut {
             return Err(WebError::TooLarge { host, max: api.response_bytes_max });
         }
@@ -218,7 +220,7 @@ impl Rest {
         let retry_after = errors::retry_after(&answer.headers, self.clock.now());
         // The status says enough where the body cannot be read, or not whole: what was cut could end within a
         // secret that is then not known for one.
-        let body = answer.read(errors::REFUSAL_BYTES_MAX).await.ok().filter(|(_, cut)| !cut);
+        let body = answer.read(0, errors::REFUSAL_BYTES_MAX).await.ok().filter(|(_, cut)| !cut);
         let excerpt = body.and_then(|(body, _)| errors::excerpt(&body, content_type, &api.secrets));
         Refusal { status, retry_after, excerpt }
     }

@@ -59,7 +59,7 @@ fn each_variable_stands_for_a_member() {
             ("MCP_MAX_SQL_ROWS", "500"),
         ],
         expect![[r#"
-            {"bootstrap":{"keys":[{"label":"api","principal":"api","show":"key"}]},"sql":{"databases":{"main":{"sqlite":"/srv/shop.db","query":{"tables":["*"]},"readers":15,"recycle_seconds":3600},"mcp":{"sqlite":"./other.db","query":{"tables":["*"]}}},"query":{"rows_max":500}}}
+            {"bootstrap":{"keys":[{"label":"api","principal":"api","show":"key"}]},"sql":{"databases":{"main":{"sqlite":"/srv/shop.db","query":{"tables":["*"]},"readers":15,"recycle_seconds":3600},"mcp":{"sqlite":"./other.db","query":{"tables":["*"]}}},"query":{"database":"mcp","rows_max":500}}}
         "#]],
     );
     check(
@@ -156,6 +156,39 @@ fn what_does_not_fit_is_said_with_the_name_of_the_variable() {
 
         environment: 1 problem
     "#]],
+    );
+}
+
+#[test]
+fn a_variable_that_does_not_fit_does_not_hide_the_others() {
+    check(
+        &[
+            ("DB_POOL_SIZE", "many"),
+            ("DB_URL", "sqlite:///shop.db"),
+            ("RATE_LIMIT_RPM", "0"),
+            ("MCP_FS_BASE", "/"),
+            ("API_KEY_SECONDARY", "change-me"),
+        ],
+        expect![[r#"
+            error: expected a whole number, found "many"
+              --> environment: DB_POOL_SIZE
+
+            error: the secret is still a placeholder; set a real one, or ENVIRONMENT=development to try things out
+              --> environment: API_KEY_SECONDARY
+
+            error: must be at least 1, is the value from the environment (not shown)
+              --> environment: RATE_LIMIT_RPM (/limits/rate_per_minute)
+
+            error: the whole file system is no folder to serve
+              --> environment: MCP_FS_BASE (/files/root)
+              help: name the one folder that callers need
+
+            error: a second secret needs a first one
+              --> environment: API_KEY_SECONDARY (/bootstrap/keys/0/secondary)
+              help: add `secret`
+
+            environment: 5 problems
+        "#]],
     );
 }
 
