@@ -7,7 +7,7 @@ use serde_json::{
     value::{RawValue, to_raw_value},
 };
 use state::{Artefact, Artefacts};
-use tool::{Body, Code, Cut, Fault, Hygiene, Identity, Outcome, Timestamp, Tool, json::parse};
+use tool::{Body, Code, Cut, Fault, Hygiene, Identity, Outcome, Shape, Timestamp, Tool, json::parse};
 
 use crate::{config::OutputConfig, hygiene};
 
@@ -39,6 +39,7 @@ pub(crate) async fn bound(
     });
     let preview = preview(whole, tool.bytes_max, artefact.as_deref());
     outcome.body = Body::Raw(Arc::from(to_raw_value(&preview).map_err(Fault::internal)?));
+    outcome.shape = Shape::Value;
     outcome.cut = Some(Cut { bound: "bytes", artefact: artefact.map(Into::into) });
     Ok(outcome)
 }

@@ -67,7 +67,7 @@ impl GateCalls {
         call.label.clone_from(&self.parent.label);
         match self.accompany(&gate, call).await?.result? {
             Reply::Done(outcome) => Ok(outcome),
-            Reply::NeedsInput(question) => Err(Fault::new(Code::Conflict, question.text)),
+            Reply::NeedsInput(question) => Err(tool::cannot_ask(&question)),
             Reply::Task(id) => Ok(Outcome::new(serde_json::json!({ "task": id }))),
         }
     }

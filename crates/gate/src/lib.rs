@@ -15,6 +15,7 @@ mod identify;
 mod keyring;
 mod limits;
 mod metrics;
+mod patience;
 mod policy;
 mod recall;
 mod record;
@@ -38,9 +39,11 @@ use change::Desk;
 use futures_util::{FutureExt as _, future::BoxFuture};
 use serde_json::{Map, Value, json};
 use state::{Artefacts, Cache, Ledger};
+use tokio::sync::broadcast;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tool::{
-    Call, Caller, Clock, Code, Fault, GateSeal, Line, Probe, Reply, RequestId, StopSource, Tool, Tracer,
+    Call, Caller, Clock, Code, Fault, GateSeal, Line, Notice, Probe, Prompt, Reply, RequestId, Resource,
+    StopSource, Tool, Tracer,
 };
 
 pub use config::{
@@ -57,6 +60,9 @@ use road::Journey;
 
 /// How long one provider may take to say how it is.
 const PROBE_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// How many notices a listener may fall behind.
+const NOTICES_MAX: usize = 256;
 
 /// How many refused logins are recorded one by one in a minute; the rest is summed up.
 const REFUSALS_PER_MINUTE: u32 = 60;
@@ -170,6 +176,7 @@ pub struct Gate {
     metrics: Arc<Metrics>,
     tracer: Arc<dyn Tracer>,
     snapshot: ArcSwap<Snapshot>,
+    notices: broadcast::Sender<Notice>,
     health: ArcSwap<Vec<Probe>>,
     limits: limits::Limits,
     breakers: breaker::Breakers,
@@ -197,6 +204,7 @@ impl Gate {
             metrics: parts.metrics,
             tracer: parts.tracer,
             snapshot: ArcSwap::new(snapshot),
+            notices: broadcast::channel(NOTICES_MAX).0,
             health: ArcSwap::default(),
             limits: limits::Limits::default(),
             breakers: breaker::Breakers::default(),
@@ -253,15 +261,66 @@ impl Gate {
         snapshot.policy.visible(caller, snapshot.catalogue.tools())
     }
 
+    /// The prompts a caller sees, by name.
+    #[must_use]
+    pub fn visible_prompts(&self, caller: &Caller) -> Vec<Arc<Prompt>> {
+        let snapshot = self.snapshot();
+        let seen = |prompt: &&Arc<Prompt>| snapshot.may_see(caller, &prompt.tool);
+        snapshot.catalogue.prompts().filter(seen).cloned().collect()
+    }
+
+    /// The resources a caller sees, by URI.
+    #[must_use]
+    pub fn visible_resources(&self, caller: &Caller) -> Vec<Arc<Resource>> {
+        let snapshot = self.snapshot();
+        let seen = |resource: &&Arc<Resource>| snapshot.may_see(caller, &resource.tool);
+        snapshot.catalogue.resources().iter().filter(seen).cloned().collect()
+    }
+
+    /// The templates of resources a caller sees, by URI.
+    #[must_use]
+    pub fn visible_templates(&self, caller: &Caller) -> Vec<Arc<Resource>> {
+        let snapshot = self.snapshot();
+        let seen = |resource: &&Arc<Resource>| snapshot.may_see(caller, &resource.tool);
+        snapshot.catalogue.templates().iter().filter(seen).cloned().collect()
+    }
+
+    /// Whether a caller may be told of changes to the resource with this URI: whether it sees what reads it.
+    #[must_use]
+    pub fn may_watch(&self, caller: &Caller, uri: &str) -> bool {
+        let snapshot = self.snapshot();
+        let reader = snapshot.catalogue.reader(uri);
+        reader.is_some_and(|entry| snapshot.policy.may_see(caller, &entry.tool))
+    }
+
+    /// What changes in what there is, from now on. A listener that falls far behind misses some.
+    #[must_use]
+    pub fn notices(&self) -> broadcast::Receiver<Notice> {
+        self.notices.subscribe()
+    }
+
+    /// Tells whoever listens that something changed.
+    pub fn notify(&self, notice: Notice) {
+        // Nobody may be listening.
+        let _ = self.notices.send(notice);
+    }
+
     /// What holds for calls that begin now.
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
     }
 
-    /// Lets a new snapshot hold for calls that begin from now on.
+    /// Lets a new snapshot hold for calls that begin from now on, and tells whoever listens what may be listed
+    /// otherwise now.
     pub fn swap(&self, snapshot: Arc<Snapshot>) {
-        self.snapshot.store(snapshot);
+        let old = self.snapshot.swap(Arc::clone(&snapshot));
+        if old.hash != snapshot.hash {
+            // Rules decide about all lists, and they are part of the hash.
+            for notice in [Notice::Tools, Notice::Prompts, Notice::Resources] {
+                self.notify(notice);
+            }
+        }
     }
 
     /// What is counted and measured.

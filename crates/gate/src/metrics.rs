@@ -14,7 +14,7 @@ use prometheus_client::{
     registry::Registry,
 };
 use tokio::time::Instant;
-use tool::{Code, Face, Fault, Meter};
+use tool::{Call, Code, Face, Fault, Meter};
 
 /// Buckets in seconds, for calls and requests: from half a millisecond to half a minute.
 const SECONDS: [f64; 16] =
@@ -335,7 +335,7 @@ impl Metrics {
     }
 
     /// A call ended.
-    pub(crate) fn call_ended(&self, tool: &Arc<str>, face: Face, fault: Option<&Fault>, took: Duration) {
+    pub(crate) fn call_ended(&self, tool: &Arc<str>, call: &Call, fault: Option<&Fault>, took: Duration) {
         self.in_flight.dec();
         self.calls_done.fetch_add(1, Ordering::Relaxed);
         self.recent.lock().unwrap_or_else(PoisonError::into_inner).add(self.second());
@@ -346,12 +346,12 @@ impl Metrics {
         self.tool_duration.get_or_create(&ToolName { tool_name: name() }).observe(seconds);
         self.mcp_invocations.get_or_create(&McpStatus { tool: name(), status }).inc();
         self.mcp_duration.get_or_create(&McpTool { tool: name() }).observe(seconds);
-        if matches!(face, Face::Mcp | Face::Stdio) {
+        if matches!(call.face, Face::Mcp | Face::Stdio) {
             let labels = Operation {
-                mcp_method_name: "tools/call",
+                mcp_method_name: call.kind.method(),
                 gen_ai_tool_name: name(),
                 error_type: if fault.is_some() { "tool_error" } else { "" },
-                network_transport: if face == Face::Mcp { "tcp" } else { "pipe" },
+                network_transport: if call.face == Face::Mcp { "tcp" } else { "pipe" },
             };
             self.mcp_server_operations.get_or_create(&labels).observe(seconds);
         }

@@ -11,7 +11,7 @@ use std::{
 
 use globset::{GlobBuilder, GlobMatcher};
 use serde_json::Value;
-use tool::{Audience, Caller, ConfigFault, Effect, Face, Identity, Timestamp, Tool};
+use tool::{Audience, Caller, ConfigFault, Effect, Face, Identity, Purpose, Timestamp, Tool};
 
 use crate::{
     condition::{Condition, Scene},
@@ -163,12 +163,13 @@ impl Policy {
         !barred && rules.iter().any(|rule| rule.sense == Sense::Allows)
     }
 
-    /// The tools this caller sees, in the order of `tools`. Remembered for each set of roles.
+    /// The tools this caller sees and may call by name, in the order of `tools`. Remembered for each set of roles.
     pub(crate) fn visible(&self, caller: &Caller, tools: &[Arc<Tool>]) -> Arc<[Arc<Tool>]> {
         let mut roles = caller.roles.to_vec();
         roles.sort_unstable();
         let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
-        let make = || tools.iter().filter(|tool| self.may_see(caller, tool)).cloned().collect();
+        let seen = |tool: &&Arc<Tool>| tool.purpose == Purpose::Call && self.may_see(caller, tool);
+        let make = || tools.iter().filter(seen).cloned().collect();
         Arc::clone(lists.entry(roles).or_insert_with(make))
     }
 

@@ -6,9 +6,9 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use serde_json::{json, value::RawValue};
+use serde_json::{Value, json, value::RawValue};
 use state::{CacheKey, Cached, LedgerKey};
-use tool::{Body, Code, Cut, Fault, Outcome, Reply};
+use tool::{Code, Cut, Fault, Outcome, Reply, Shape};
 
 use crate::run::Granted;
 
@@ -48,6 +48,7 @@ pub(crate) fn cache_key(granted: &Granted) -> CacheKey {
         caller.principal,
         caller.roles,
         granted.snapshot.serial,
+        granted.call.kind.method(),
         granted.entry.tool.name,
         granted.arguments_digest,
     ]);
@@ -79,29 +80,31 @@ pub(crate) fn surely_had_no_effect(fault: &Fault) -> bool {
 
 /// What the ledger keeps of an answer: one that held a secret is not kept.
 pub(crate) fn kept(outcome: &Outcome) -> String {
+    let told = |told: Value| json!({ "cut": null, "shape": Shape::Value, "body": told }).to_string();
     if outcome.holds_secret() {
-        return json!({ "repeated": true, "detail": "the first answer held a secret and is not kept" })
-            .to_string();
+        return told(json!({ "repeated": true, "detail": "the first answer held a secret and is not kept" }));
     }
     let json = outcome.to_json();
     if json.len() > KEPT_BYTES_MAX {
         let detail = "the call was made and answered; its answer is too large to be kept";
-        return json!({ "repeated": true, "bytes": json.len(), "detail": detail }).to_string();
+        return told(json!({ "repeated": true, "bytes": json.len(), "detail": detail }));
     }
-    json
+    let body = RawValue::from_string(json).unwrap_or_else(|_| tool::json::raw(&outcome.to_value()));
+    let kept = Remembered { cut: None, shape: outcome.shape, body };
+    serde_json::to_string(&kept).unwrap_or_else(|_| told(Value::Null))
 }
 
 /// The reply that a kept text stands for: the text as it is, so that whatever was answered once can be answered
 /// again.
 pub(crate) fn reply_of(json: String) -> Result<Reply, Fault> {
-    let raw = RawValue::from_string(json).map_err(Fault::internal)?;
-    Ok(Reply::Done(Outcome { body: Body::Raw(Arc::from(raw)), cut: None, notes: serde_json::Map::new() }))
+    remembered(&Cached { json: json.into() })
 }
 
 /// An answer as the cache keeps it: with the mark that it was cut.
 #[derive(Serialize, Deserialize)]
 struct Remembered {
     cut: Option<String>,
+    shape: Shape,
     body: Box<RawValue>,
 }
 
@@ -113,14 +116,15 @@ pub(crate) fn remember(outcome: &Outcome) -> Result<Option<Cached>, Fault> {
     }
     let body = RawValue::from_string(outcome.to_json()).map_err(Fault::internal)?;
     let cut = outcome.cut.as_ref().map(|cut| cut.bound.to_owned());
-    let json = serde_json::to_string(&Remembered { cut, body }).map_err(Fault::internal)?;
+    let json =
+        serde_json::to_string(&Remembered { cut, shape: outcome.shape, body }).map_err(Fault::internal)?;
     Ok(Some(Cached { json: json.into() }))
 }
 
 /// The reply that a cached answer stands for.
 pub(crate) fn remembered(answer: &Cached) -> Result<Reply, Fault> {
-    let Remembered { cut, body } = serde_json::from_str(&answer.json).map_err(Fault::internal)?;
+    let Remembered { cut, shape, body } = serde_json::from_str(&answer.json).map_err(Fault::internal)?;
     let bound = cut.map(|bound| if bound == "rows" { "rows" } else { "bytes" });
     let cut = bound.map(|bound| Cut { bound, artefact: None });
-    Ok(Reply::Done(Outcome { body: Body::Raw(Arc::from(body)), cut, notes: serde_json::Map::new() }))
+    Ok(Reply::Done(Outcome { cut, shape, ..Outcome::raw(Arc::from(body)) }))
 }

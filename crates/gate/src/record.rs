@@ -35,7 +35,7 @@ impl Journey {
         let result = self.record_outcome(result, elapsed).await;
         // The log and the metrics say what the caller gets, also where the audit log refused the result.
         let name = self.trail.tool.as_ref().map_or_else(|| UNKNOWN_TOOL.into(), |tool| tool.name.shared());
-        self.gate.metrics.call_ended(&name, self.call.face, result.as_ref().err(), elapsed);
+        self.gate.metrics.call_ended(&name, &self.call, result.as_ref().err(), elapsed);
         self.log(&result, &name, elapsed);
         result
     }

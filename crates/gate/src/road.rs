@@ -8,8 +8,8 @@ use serde_json::{Value, value::RawValue};
 use state::{CacheKey, ChangeRecord, Claim, LedgerKey};
 use tokio::time::Instant;
 use tool::{
-    Approval, Body, Caching, Call, Caller, Code, Face, Fault, Kind, Line, Outcome, Reply, RequestId, Stop,
-    StopSource, Tool, TraceSpan,
+    Approval, Body, Caching, Call, Caller, Code, Completing, Face, Fault, Kind, Line, Outcome, Reply,
+    RequestId, Stop, StopSource, Tool, TraceSpan,
     json::{self as strict, digest},
 };
 
@@ -126,7 +126,7 @@ impl Journey {
         let slot = self.admit(&caller, &subject.entry.tool).await?;
         let arguments = self.validate(&subject)?;
         let granted = self.authorize(caller, &subject.entry, arguments)?;
-        let around = Around { line: Arc::clone(&self.line), gone: self.gone.clone(), slot: Arc::new(slot) };
+        let around = Around::new(&self.line, self.gone.clone(), slot);
         let outcome = match self.perform(&granted, subject.change, &around).await? {
             Reply::Done(outcome) => outcome,
             other => return Ok(other),
@@ -140,30 +140,21 @@ impl Journey {
 
     /// Finds what is asked for. What this caller may not see is not found, like what is not there.
     async fn find(&mut self, caller: &Caller) -> Result<Subject, Fault> {
-        let (name, change) = match &self.call.kind {
-            Kind::Tool { name, .. } => (Arc::clone(name), None),
+        let change = match &self.call.kind {
             Kind::Apply { change } => {
                 self.trail.change = Some(Arc::clone(change));
                 let record = self.gate.desk.get(change).await?;
                 let mine = record.filter(|record| record.requester == caller.principal.as_ref());
-                let record = mine.ok_or_else(|| Fault::not_found(format!("Change not found: {change}")))?;
-                (Arc::from(record.tool.as_str()), Some(record))
+                Some(mine.ok_or_else(|| Fault::not_found(format!("Change not found: {change}")))?)
             }
-            Kind::ReadResource { uri } => return Err(Fault::not_found(format!("Resource not found: {uri}"))),
-            Kind::GetPrompt { name, .. } => {
-                return Err(Fault::not_found(format!("Prompt not found: {name}")));
-            }
-            Kind::Complete { of, .. } => {
-                return Err(Fault::not_found(format!("Nothing to complete for: {of}")));
-            }
+            _ => None,
         };
-        let found = self.snapshot.catalogue.find(&name);
+        let found = self.snapshot.entry(&self.call.kind, change.as_ref());
         let seen = found.filter(|entry| self.snapshot.policy.may_see(caller, &entry.tool));
         let Some(entry) = seen else {
             self.trail.because =
-                Some(if found.is_some() { "not visible" } else { "no such tool" }.to_owned());
-            let shown: String = name.chars().take(128).collect();
-            return Err(Fault::not_found(format!("Tool not found: {shown}")));
+                Some(if found.is_some() { "not visible" } else { "no such thing" }.to_owned());
+            return Err(missing(&self.call.kind, change.as_ref()));
         };
         self.trail.tool = Some(Arc::clone(&entry.tool));
         Ok(Subject { entry: Arc::clone(entry), change })
@@ -210,9 +201,14 @@ impl Journey {
         let mut arguments = match &subject.change {
             Some(change) => change.arguments.clone(),
             None => {
-                let sent = self.call.kind.arguments();
-                let canonical = entry.input.canonical(sent, bytes_max);
-                canonical.inspect_err(|_| self.trail.arguments = as_sent(sent, bytes_max))?
+                let sent = self.call.kind.sent();
+                let canonical = match &self.call.kind {
+                    // The schema is that of the whole; of one argument of it only the form is known.
+                    Kind::Complete { .. } => strict::parse(sent.get().as_bytes())
+                        .map_err(|e| Fault::new(Code::Malformed, e.to_string())),
+                    _ => entry.input.canonical(&sent, bytes_max),
+                };
+                canonical.inspect_err(|_| self.trail.arguments = as_sent(&sent, bytes_max))?
             }
         };
         match entry.provider.target(&entry.tool, &mut arguments) {
@@ -309,7 +305,7 @@ impl Journey {
         let turn = self.gate.flights.turn(&key);
         let (source, _stop) = StopSource::new();
         let locked = async { Ok(turn.lock().await) };
-        let _turn = self.gate.until_told(locked, granted, &source, Some(&around.gone)).await?;
+        let _turn = self.gate.until_told(locked, granted, around, &source, Some(&around.gone)).await?;
         if let Some(reply) = self.cached(&key).await? {
             return Ok(reply);
         }
@@ -344,8 +340,24 @@ impl Journey {
         Ok(())
     }
 
-    /// Plans, and leaves the plan with the desk.
+    /// Plans, once for each idempotency key: the same key gets the same change.
     async fn plan(&mut self, granted: &Granted, around: &Around) -> Result<Reply, Fault> {
+        let Some(key) = &self.call.idempotency_key else { return self.propose(granted, around).await };
+        let key = recall::ledger_key(granted, key)?;
+        if let Some(reply) = self.claim(granted, &key).await? {
+            return Ok(reply);
+        }
+        let planned = self.propose(granted, around).await;
+        match &planned {
+            Ok(Reply::Done(outcome)) => self.gate.ledger.settle(&key, &recall::kept(outcome)).await?,
+            // A plan changes nothing, so a key that got none may be used again.
+            _ => self.gate.ledger.release(&key).await?,
+        }
+        planned
+    }
+
+    /// Plans, and leaves the plan with the desk.
+    async fn propose(&mut self, granted: &Granted, around: &Around) -> Result<Reply, Fault> {
         let Done::Plan(plan) = self.gate.look(granted, Work::Plan, around).await? else {
             return Err(Fault::internal("an answer came back where a plan was asked for"));
         };
@@ -454,7 +466,7 @@ impl Journey {
 /// What a trace tells of a call, by the OpenTelemetry conventions for MCP.
 fn facts(trail: &Trail, call: &Call) -> Vec<(&'static str, String)> {
     let mut facts = vec![
-        ("mcp.method.name", "tools/call".to_owned()),
+        ("mcp.method.name", call.kind.method().to_owned()),
         ("gen_ai.operation.name", "execute_tool".to_owned()),
         ("portcullis.request_id", call.request_id.to_string()),
         ("portcullis.face", call.face.as_str().to_owned()),
@@ -474,6 +486,19 @@ fn facts(trail: &Trail, call: &Call) -> Vec<(&'static str, String)> {
 fn as_sent(sent: &RawValue, bytes_max: usize) -> Option<Arc<Value>> {
     let text = Some(sent.get()).filter(|text| text.len() <= bytes_max)?;
     strict::parse(text.as_bytes()).ok().map(Arc::new)
+}
+
+/// What is asked for is not there, or not for this caller.
+fn missing(kind: &Kind, change: Option<&ChangeRecord>) -> Fault {
+    let what = match kind {
+        Kind::Tool { .. } | Kind::Apply { .. } => "Tool",
+        Kind::ReadResource { .. } => "Resource",
+        Kind::GetPrompt { .. } | Kind::Complete { of: Completing::Prompt(_), .. } => "Prompt",
+        Kind::Complete { of: Completing::Template(_), .. } => "Resource template",
+    };
+    let name = change.map_or(kind.subject(), |change| &change.tool);
+    let shown: String = name.chars().take(128).collect();
+    Fault::not_found(format!("{what} not found: {shown}"))
 }
 
 /// An output that breaks its promised schema is ours to mend.

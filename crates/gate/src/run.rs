@@ -12,7 +12,14 @@ use tool::{
     StopSource, Talk,
 };
 
-use crate::{Gate, breaker::Health, calls::GateCalls, limits::Slot, snapshot::Entry, snapshot::Snapshot};
+use crate::{
+    Gate,
+    breaker::Health,
+    calls::GateCalls,
+    limits::Slot,
+    patience::{Patience, Patient},
+    snapshot::{Entry, Snapshot},
+};
 
 /// What the gate granted: everything a permit is made of. One permit is made for each attempt.
 #[derive(Clone)]
@@ -58,11 +65,24 @@ pub(crate) enum Done {
 }
 
 /// The surroundings of running work.
+#[derive(Clone)]
 pub(crate) struct Around {
     pub(crate) line: Arc<dyn Line>,
     /// Asked when the client has gone away.
     pub(crate) gone: Stop,
-    pub(crate) slot: Arc<Slot>,
+    /// Held until the work has really ended.
+    _slot: Arc<Slot>,
+    /// The time that the call waits for its caller.
+    pub(crate) patience: Arc<Patience>,
+}
+
+impl Around {
+    /// The surroundings of a call on this line.
+    pub(crate) fn new(line: &Arc<dyn Line>, gone: Stop, slot: Slot) -> Self {
+        let patience = Arc::new(Patience::default());
+        let patient = Patient { line: Arc::clone(line), patience: Arc::clone(&patience) };
+        Self { line: Arc::new(patient), gone, _slot: Arc::new(slot), patience }
+    }
 }
 
 /// Called with what came of work that had an effect, whether somebody still waited for it or not.
@@ -79,7 +99,7 @@ impl Gate {
     ) -> Result<Done, Fault> {
         let (source, stop) = StopSource::new();
         let attempts = self.attempts(granted, work, around, stop);
-        self.until_told(attempts, granted, &source, Some(&around.gone)).await
+        self.until_told(attempts, granted, around, &source, Some(&around.gone)).await
     }
 
     /// Does work that has an effect: it runs to its end in a task of its own and is settled there. Where it takes
@@ -94,10 +114,9 @@ impl Gate {
         let (source, stop) = StopSource::new();
         let (sender, mut receiver) = oneshot::channel();
         let (gate, owned) = (Arc::clone(self), granted.clone());
-        let around =
-            Around { line: Arc::clone(&around.line), gone: Stop::never(), slot: Arc::clone(&around.slot) };
+        let theirs = Around { gone: Stop::never(), ..around.clone() };
         self.tasks.spawn(async move {
-            let result = gate.attempts(&owned, work, &around, stop).await;
+            let result = gate.attempts(&owned, work, &theirs, stop).await;
             let reply = result.and_then(|done| match done {
                 Done::Reply(reply) => Ok(reply),
                 Done::Plan(_) => Err(Fault::internal("a plan came back from work that changes something")),
@@ -108,7 +127,7 @@ impl Gate {
             }
         });
         let ended = async { (&mut receiver).await.map_err(Fault::internal)? };
-        let told = self.until_told(ended, granted, &source, None).await;
+        let told = self.until_told(ended, granted, around, &source, None).await;
         // An end that came between the last look and here is the answer; nobody else would record it.
         receiver.close();
         receiver.try_recv().unwrap_or(told)
@@ -143,7 +162,7 @@ impl Gate {
             };
             let Some(wait) = waits.as_mut().and_then(Iterator::next) else { return Err(fault) };
             let wait = wait.max(fault.retry_after.unwrap_or_default());
-            if Instant::now() + wait >= granted.deadline {
+            if around.patience.due(granted.deadline).is_none_or(|due| Instant::now() + wait >= due) {
                 return Err(fault);
             }
             tracing::debug!(tool_name = %tool.name, error = %fault, "trying again");
@@ -163,7 +182,7 @@ impl Gate {
         stop: Stop,
     ) -> Result<Done, Fault> {
         let calls = Arc::new(GateCalls::new(self, granted, stop.clone()));
-        let learn = Learn { gate: self, granted, calls: Arc::clone(&calls), health: Health::Unknown };
+        let learn = Learn { gate: self, granted, around, calls: Arc::clone(&calls), health: Health::Unknown };
         let talk = Talk::new(Arc::clone(&around.line), stop, calls);
         let result = AssertUnwindSafe(self.work(granted, work, talk)).catch_unwind().await;
         let result = result.unwrap_or_else(|panic| {
@@ -197,6 +216,7 @@ impl Gate {
         &self,
         work: impl Future<Output = Result<T, Fault>>,
         granted: &Granted,
+        around: &Around,
         source: &StopSource,
         gone: Option<&Stop>,
     ) -> Result<T, Fault> {
@@ -210,7 +230,7 @@ impl Gate {
         let told = tokio::select! {
             biased;
             result = &mut work => return result,
-            () = tokio::time::sleep_until(granted.deadline) => Told::TimeIsUp,
+            () = around.patience.time_is_up(granted.deadline) => Told::TimeIsUp,
             () = left => Told::ClientLeft,
             () = self.closing.cancelled() => Told::Closing,
         };
@@ -260,6 +280,7 @@ impl Told {
 struct Learn<'a> {
     gate: &'a Gate,
     granted: &'a Granted,
+    around: &'a Around,
     calls: Arc<GateCalls>,
     health: Health,
 }
@@ -290,7 +311,8 @@ impl Drop for Learn<'_> {
         // An attempt that ran out of time is the source's doing, unless its caller gave it less than it may take
         // or it waited for another call; one whose client left says nothing.
         let excused = self.granted.hurried || self.calls.was_let_down();
-        let late = Instant::now() >= self.granted.deadline && !excused;
+        let due = self.around.patience.due(self.granted.deadline);
+        let late = due.is_some_and(|due| Instant::now() >= due) && !excused;
         let health = if self.health == Health::Unknown && late { Health::Bad } else { self.health };
         if let Some(breaker) = self.granted.breaker() {
             let config = &self.granted.snapshot.config.breaker;

@@ -8,7 +8,11 @@ use std::{
 };
 
 use serde_json::json;
-use tool::{Audience, Caching, ConfigFault, Provider, Rate, Tool, json::digest};
+use state::ChangeRecord;
+use tool::{
+    Audience, Caching, Completing, ConfigFault, Identity, Kind, Prompt, Provider, Purpose, Rate, Resource,
+    Tool, ToolName, json::digest,
+};
 use uuid::Uuid;
 
 use crate::{
@@ -35,6 +39,9 @@ pub struct Catalogue {
     entries: HashMap<Arc<str>, Arc<Entry>>,
     aliases: HashMap<Arc<str>, Arc<str>>,
     providers: Vec<Arc<dyn Provider>>,
+    prompts: BTreeMap<Arc<str>, Arc<Prompt>>,
+    resources: Vec<Arc<Resource>>,
+    templates: Vec<Arc<Resource>>,
 }
 
 /// A tool, its provider and its compiled schemas.
@@ -59,6 +66,26 @@ impl Snapshot {
         let policy = Policy::new(&config.roles, &catalogue.tools)?;
         let hash = format!("{:.16}", &hash(&config, &catalogue)[3..]).into();
         Ok(Arc::new(Self { hash, catalogue, serial: Uuid::new_v4().to_string().into(), policy, config }))
+    }
+
+    /// What a call goes to: the tool, or what stands for the resource or the prompt.
+    pub(crate) fn entry(&self, kind: &Kind, change: Option<&ChangeRecord>) -> Option<&Arc<Entry>> {
+        let catalogue = &self.catalogue;
+        let called = |name: &str| catalogue.find(name).filter(|entry| entry.tool.purpose == Purpose::Call);
+        match kind {
+            Kind::Tool { name, .. } => called(name),
+            Kind::Apply { .. } => called(&change?.tool),
+            Kind::ReadResource { uri } => catalogue.reader(uri),
+            Kind::GetPrompt { name, .. } => catalogue.prompt_entry(name),
+            Kind::Complete { of: Completing::Prompt(name), .. } => catalogue.prompt_entry(name),
+            Kind::Complete { of: Completing::Template(uri), .. } => catalogue.reader(uri),
+        }
+    }
+
+    /// Whether a caller sees what the tool of this name stands for.
+    pub(crate) fn may_see(&self, caller: &Identity, name: &ToolName) -> bool {
+        let entry = self.catalogue.entries.get(name.as_str());
+        entry.is_some_and(|entry| self.policy.may_see(caller, &entry.tool))
     }
 
     pub(crate) fn tier(&self, name: &str) -> Option<&TierConfig> {
@@ -102,16 +129,48 @@ impl Catalogue {
         }
         let mut tools: Vec<_> = entries.values().map(|entry| Arc::clone(&entry.tool)).collect();
         tools.sort_by(|a, b| a.name.cmp(&b.name));
+        let prompts = prompts(&providers, faults);
+        let by_uri = |a: &Arc<Resource>, b: &Arc<Resource>| a.uri.cmp(&b.uri);
+        let mut resources: Vec<_> = providers.iter().flat_map(|p| p.resources().to_vec()).collect();
+        resources.sort_by(by_uri);
+        let mut templates: Vec<_> = providers.iter().flat_map(|p| p.templates().to_vec()).collect();
+        templates.sort_by(by_uri);
         let mut aliases = HashMap::new();
         for tool in &tools {
             for alias in &tool.aliases {
                 aliases.entry(Arc::clone(alias)).or_insert_with(|| tool.name.shared());
             }
         }
-        Self { tools: tools.into(), entries, aliases, providers }
+        Self { tools: tools.into(), entries, aliases, providers, prompts, resources, templates }
     }
 
-    /// All tools, by name.
+    /// The prompts, by name.
+    pub(crate) fn prompts(&self) -> impl Iterator<Item = &Arc<Prompt>> {
+        self.prompts.values()
+    }
+
+    /// What stands for the prompt of this name.
+    fn prompt_entry(&self, name: &str) -> Option<&Arc<Entry>> {
+        self.entries.get(self.prompts.get(name)?.tool.as_str())
+    }
+
+    /// The resources, by URI.
+    pub(crate) fn resources(&self) -> &[Arc<Resource>] {
+        &self.resources
+    }
+
+    /// The templates of resources, by URI.
+    pub(crate) fn templates(&self) -> &[Arc<Resource>] {
+        &self.templates
+    }
+
+    /// What stands for the resource with this URI, or for this template.
+    pub(crate) fn reader(&self, uri: &str) -> Option<&Arc<Entry>> {
+        let name = self.providers.iter().find_map(|provider| provider.reads(uri))?;
+        self.entries.get(name.as_str())
+    }
+
+    /// All tools, by name; those that stand for resources and prompts too.
     #[must_use]
     pub fn tools(&self) -> &Arc<[Arc<Tool>]> {
         &self.tools
@@ -127,6 +186,23 @@ impl Catalogue {
     pub(crate) fn find(&self, name: &str) -> Option<&Arc<Entry>> {
         self.entries.get(name).or_else(|| self.entries.get(self.aliases.get(name)?))
     }
+}
+
+/// The prompts by name; two of one name are a fault.
+fn prompts(
+    providers: &[Arc<dyn Provider>],
+    faults: &mut Vec<ConfigFault>,
+) -> BTreeMap<Arc<str>, Arc<Prompt>> {
+    let mut prompts = BTreeMap::new();
+    for provider in providers {
+        for prompt in provider.prompts().iter() {
+            if prompts.insert(Arc::clone(&prompt.name), Arc::clone(prompt)).is_some() {
+                let text = format!("there are two prompts {:?}; rename one", prompt.name);
+                faults.push(ConfigFault::new(pointer(&[provider.name()]), text));
+            }
+        }
+    }
+    prompts
 }
 
 fn entry(tool: Arc<Tool>, provider: &Arc<dyn Provider>) -> Result<Entry, String> {

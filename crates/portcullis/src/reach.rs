@@ -129,7 +129,9 @@ async fn call_inside(
     match answer.result {
         Ok(Reply::Done(outcome)) => Ok(outcome.to_value()),
         Ok(Reply::NeedsInput(question)) => {
-            Ok(json!({ "question": question.text, "schema": question.schema }))
+            let question =
+                json!({ "key": question.key, "method": question.method(), "params": question.params() });
+            Ok(json!({ "status": "input_required", "question": question }))
         }
         Ok(Reply::Task(task)) => Ok(json!({ "task_id": task })),
         Err(fault) => Err(refused(&fault, answer.request_id.as_str())),

@@ -168,7 +168,8 @@ fn is_execution(fault: &Fault, has_tool: bool) -> bool {
         | Code::Busy => false,
         // A tool that is not there, or what a tool did not find.
         Code::NotFound => has_tool,
-        Code::Conflict
+        Code::CannotAsk
+        | Code::Conflict
         | Code::Drifted
         | Code::Unavailable
         | Code::Upstream
@@ -199,7 +200,8 @@ impl End<'_> {
                 response
             }
             Reply::NeedsInput(question) => {
-                let question = json!({ "text": question.text, "schema": question.schema });
+                let question =
+                    json!({ "key": question.key, "method": question.method(), "params": question.params() });
                 self.accepted(json!({ "status": "input_required", "question": question }), is_bare)
             }
             Reply::Task(id) => self.accepted(json!({ "status": "working", "task_id": id }), is_bare),

@@ -227,7 +227,7 @@ mod tests {
         );
         let mapped = {
             let mut fault = Fault::not_found("Customer not found");
-            fault.status = Some("gone".to_owned());
+            fault.status = Some("gone".into());
             fault.with_details(json!({ "code": "own", "customer": 7 }))
         };
         check(

@@ -5,7 +5,7 @@ use opentelemetry::{
     trace::{Span as _, SpanKind, Status, TraceContextExt as _, Tracer as _},
 };
 use opentelemetry_sdk::trace::{SdkTracer, Span};
-use tool::{Call, Code, Face, Fault, Kind, TraceSpan, Tracer};
+use tool::{Call, Code, Face, Fault, TraceSpan, Tracer};
 
 use crate::parent;
 
@@ -38,7 +38,7 @@ impl Tracer for Following {
         let context =
             parent.map_or_else(Context::new, |parent| Context::new().with_remote_span_context(parent));
         // The tool is named when it was found: what a caller sends may be anything.
-        let method = method(&call.kind);
+        let method = call.kind.method();
         let builder = self.tracer.span_builder(method).with_kind(kind);
         let span = self.tracer.build_with_context(builder, &context);
         // After a close there are no spans any more, and the caller's context is passed on.
@@ -80,16 +80,6 @@ impl Drop for Followed {
             self.fail(Code::Cancelled, "the call was aborted before it ended");
             self.span.end();
         }
-    }
-}
-
-/// The MCP method that asks for this, whichever door it came in by.
-fn method(kind: &Kind) -> &'static str {
-    match kind {
-        Kind::Tool { .. } | Kind::Apply { .. } => "tools/call",
-        Kind::ReadResource { .. } => "resources/read",
-        Kind::GetPrompt { .. } => "prompts/get",
-        Kind::Complete { .. } => "completion/complete",
     }
 }
 

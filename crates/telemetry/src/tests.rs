@@ -191,7 +191,7 @@ async fn every_kind_of_call_has_the_name_of_its_method() {
         Kind::Apply { change: "chg_1".into() },
         Kind::ReadResource { uri: "file:///secret".into() },
         Kind::GetPrompt { name: "p".into(), arguments: no_arguments() },
-        Kind::Complete { of: "p".into(), arguments: no_arguments() },
+        Kind::Complete { of: tool::Completing::Prompt("p".into()), arguments: no_arguments() },
     ] {
         for face in [Face::Rest, Face::Mcp, Face::Stdio, Face::Cli, Face::Webhook, Face::Inside] {
             let span = telemetry.tracer.begin(&Call::new(kind.clone(), face, RequestId::ours("req-1")));

@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -99,11 +99,30 @@ pub enum Kind {
     },
     /// Complete an argument of a prompt or of a resource template.
     Complete {
-        /// The prompt's name or the template's URI.
-        of: Arc<str>,
-        /// The request as sent.
+        /// What the argument belongs to.
+        of: Completing,
+        /// The request as sent: `ref`, `argument` and perhaps `context`.
         arguments: Box<RawValue>,
     },
+}
+
+/// What an argument that is to be completed belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Completing {
+    /// The prompt of this name.
+    Prompt(Arc<str>),
+    /// The resource template of this URI.
+    Template(Arc<str>),
+}
+
+impl Completing {
+    /// The name or URI.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        match self {
+            Self::Prompt(name) | Self::Template(name) => name,
+        }
+    }
 }
 
 impl Kind {
@@ -120,7 +139,27 @@ impl Kind {
             Self::Tool { name, .. } | Self::GetPrompt { name, .. } => name,
             Self::Apply { change } => change,
             Self::ReadResource { uri } => uri,
-            Self::Complete { of, .. } => of,
+            Self::Complete { of, .. } => of.subject(),
+        }
+    }
+
+    /// What a schema of arguments is held against: the arguments as sent, or for a resource its URI as one.
+    #[must_use]
+    pub fn sent(&self) -> Cow<'_, RawValue> {
+        match self {
+            Self::ReadResource { uri } => Cow::Owned(crate::json::raw(&serde_json::json!({ "uri": uri }))),
+            _ => Cow::Borrowed(self.arguments()),
+        }
+    }
+
+    /// The method of the Model Context Protocol that asks for it, for metrics and traces.
+    #[must_use]
+    pub fn method(&self) -> &'static str {
+        match self {
+            Self::Tool { .. } | Self::Apply { .. } => "tools/call",
+            Self::ReadResource { .. } => "resources/read",
+            Self::GetPrompt { .. } => "prompts/get",
+            Self::Complete { .. } => "completion/complete",
         }
     }
 

@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 /// The name of a tool: 1 to 64 of `a-z A-Z 0-9 _ -` (the strictest of what MCP clients and model APIs take).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -104,6 +104,17 @@ pub enum Audience {
     Admins,
 }
 
+/// What calls reach a tool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// Those that name it: it stands in the lists of tools.
+    Call,
+    /// Those that read the resources it stands for. Rules, limits and audit go by the tool; no list shows it.
+    Resource,
+    /// Those that get, or complete, the prompt it stands for. Rules, limits and audit go by the tool; no list shows it.
+    Prompt,
+}
+
 /// How a result is cleaned before it leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -191,6 +202,8 @@ pub struct Tool {
     pub approval: Approval,
     /// Who gets to see it.
     pub audience: Audience,
+    /// What calls reach it.
+    pub purpose: Purpose,
     /// What it talks to, such as `sql:shop`: the unit of breakers, health and source metrics.
     pub source: Arc<str>,
     /// Labels that policy may use, such as `pii` or `egress`.
@@ -215,6 +228,8 @@ pub struct Tool {
     pub version: Option<Arc<str>>,
     /// Set where it is going away.
     pub deprecation: Option<Deprecation>,
+    /// The protocol's own description of it, where it came from elsewhere: MCP lists pass it on as it is.
+    pub as_sent: Option<Arc<RawValue>>,
 }
 
 impl Tool {
@@ -233,6 +248,7 @@ impl Tool {
             repeats: Repeats::Safe,
             approval: Approval::NotNeeded,
             audience: Audience::Callers,
+            purpose: Purpose::Call,
             source: source.into(),
             labels: Vec::new(),
             time_max: Duration::from_secs(30),
@@ -245,6 +261,7 @@ impl Tool {
             concurrent_max: None,
             version: None,
             deprecation: None,
+            as_sent: None,
         }
     }
 
@@ -253,6 +270,68 @@ impl Tool {
     pub fn has_effect(&self) -> bool {
         self.effect != Effect::Reads
     }
+}
+
+/// A text with gaps that a caller fills in for its model.
+#[derive(Clone, Debug)]
+pub struct Prompt {
+    /// Its name.
+    pub name: Arc<str>,
+    /// A short title for people.
+    pub title: Option<Arc<str>>,
+    /// What it is for.
+    pub about: Option<Arc<str>>,
+    /// The gaps.
+    pub arguments: Vec<PromptArgument>,
+    /// The tool that stands for it on the road, with [`Purpose::Prompt`].
+    pub tool: ToolName,
+    /// The protocol's own description of it, where it came from elsewhere: passed on as it is.
+    pub as_sent: Option<Arc<RawValue>>,
+}
+
+/// One gap of a prompt.
+#[derive(Clone, Debug)]
+pub struct PromptArgument {
+    /// Its name.
+    pub name: Arc<str>,
+    /// What goes there.
+    pub about: Option<Arc<str>>,
+    /// Whether it must be filled.
+    pub required: bool,
+}
+
+/// Something to read, by its URI.
+#[derive(Clone, Debug)]
+pub struct Resource {
+    /// Where it is: a URI, or of a template an RFC 6570 template of URIs.
+    pub uri: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+    /// A short title for people.
+    pub title: Option<Arc<str>>,
+    /// What it is.
+    pub about: Option<Arc<str>>,
+    /// Its media type, where all of it has one.
+    pub mime: Option<Arc<str>>,
+    /// Its size in bytes, where that is known.
+    pub size: Option<u64>,
+    /// The tool that stands for it on the road, with [`Purpose::Resource`].
+    pub tool: ToolName,
+    /// The protocol's own description of it, where it came from elsewhere: passed on as it is.
+    pub as_sent: Option<Arc<RawValue>>,
+}
+
+/// What changed in what there is, for callers who want to be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The list of tools.
+    Tools,
+    /// The list of prompts.
+    Prompts,
+    /// The list of resources.
+    Resources,
+    /// The content of the resource with this URI.
+    Resource(Arc<str>),
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 use std::{error::Error, time::Duration};
 
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 /// The kinds of fault: what the machine at the other end goes by. [`Code::row`] has the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,6 +21,8 @@ pub enum Code {
     MethodNotAllowed,
     /// The arguments do not fit the schema.
     BadArguments,
+    /// The tool asks its caller, and this one cannot be asked.
+    CannotAsk,
     /// It clashes with what is there: a used idempotency key, a change in another state.
     Conflict,
     /// The target is no longer as it was when the change was planned.
@@ -159,6 +161,14 @@ const ROWS: &[FaultRow] = &[
         "`pointer` names the argument and the sentence what was expected",
     ),
     row(
+        Code::CannotAsk,
+        "cannot_ask",
+        409,
+        Status::Conflict,
+        Blame::Caller,
+        "the tool asks its caller while it runs; call it over MCP from a client that declares what the sentence names",
+    ),
+    row(
         Code::Conflict,
         "conflict",
         409,
@@ -291,9 +301,11 @@ pub struct Fault {
     /// Members that this kind of answer adds, such as `limit` and `reset_at`.
     pub details: Option<Box<Value>>,
     /// What the log should know beside the source.
-    pub log: Option<String>,
+    pub log: Option<Box<str>>,
     /// The seeds' word where it is not the code's own, as a declared error mapping may say.
-    pub status: Option<String>,
+    pub status: Option<Box<str>>,
+    /// The error as the protocol of its source had it, which MCP faces pass on as it is.
+    pub as_sent: Option<Box<RawValue>>,
     /// The cause, for the log alone.
     #[source]
     pub source: Option<Box<dyn Error + Send + Sync>>,
@@ -311,6 +323,7 @@ impl Fault {
             details: None,
             log: None,
             status: None,
+            as_sent: None,
             source: None,
         }
     }
@@ -355,7 +368,7 @@ impl Fault {
     /// Adds what the log should know.
     #[must_use]
     pub fn with_log(mut self, text: impl Into<String>) -> Self {
-        self.log = Some(text.into());
+        self.log = Some(text.into().into());
         self
     }
 
@@ -393,7 +406,7 @@ impl Fault {
     /// The whole chain of causes; empty where there is none.
     #[must_use]
     pub fn chain(&self) -> String {
-        let mut text = self.log.clone().unwrap_or_default();
+        let mut text = self.log.as_deref().unwrap_or_default().to_owned();
         let mut next: Option<&(dyn Error + 'static)> = Error::source(self);
         while let Some(error) = next {
             if !text.is_empty() {

@@ -20,20 +20,20 @@ mod talk;
 mod time;
 mod trace;
 
-pub use call::{Call, Face, Kind, RequestId};
+pub use call::{Call, Completing, Face, Kind, RequestId};
 pub use caller::{Caller, Identity, PrincipalKind};
 pub use catalogue::{
-    Approval, Audience, Breaks, Caching, Deprecation, Effect, Hygiene, NameError, Rate, Repeats, Retry, Tool,
-    ToolName,
+    Approval, Audience, Breaks, Caching, Deprecation, Effect, Hygiene, NameError, Notice, Prompt,
+    PromptArgument, Purpose, Rate, Repeats, Resource, Retry, Tool, ToolName,
 };
 pub use config::{ConfigFault, Meter, Parts, SecretRef, Secrets};
 pub use fault::{Blame, Code, Fault, FaultRow, Status};
 pub use permit::{GateSeal, Permit};
 pub use plan::{Plan, Risk, Standing};
 pub use provider::{Calls, Probe, ProbeState, Provider};
-pub use reply::{Body, Cut, Outcome, Question, Reply, TaskId};
+pub use reply::{Ask, Body, Cut, Outcome, Question, Reply, Shape, TaskId};
 pub use secret::Secret;
 pub use stop::{Stop, StopSource};
-pub use talk::{Deaf, Line, LogLevel, Progress, Talk};
+pub use talk::{Answered, Deaf, Line, LogLevel, Progress, Talk, cannot_ask};
 pub use time::{Clock, Timestamp};
 pub use trace::{TraceSpan, Tracer, Untraced};

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{Code, Fault, Outcome, Permit, Plan, Reply, Standing, Talk, Tool};
+use crate::{Code, Fault, Outcome, Permit, Plan, Prompt, Reply, Resource, Standing, Talk, Tool, ToolName};
 
 /// A room of the house: it offers tools and runs them. It knows neither the gate nor the faces, and can do
 /// nothing without a [`Permit`].
@@ -15,6 +15,27 @@ pub trait Provider: Send + Sync {
 
     /// The tools it offers now. The catalogue takes them when it is built, and again after a reload.
     fn tools(&self) -> Arc<[Arc<Tool>]>;
+
+    /// The prompts it offers now.
+    fn prompts(&self) -> Arc<[Arc<Prompt>]> {
+        Arc::from([])
+    }
+
+    /// The resources it offers by name now. There may be more that it reads.
+    fn resources(&self) -> Arc<[Arc<Resource>]> {
+        Arc::from([])
+    }
+
+    /// The templates of resources it offers now.
+    fn templates(&self) -> Arc<[Arc<Resource>]> {
+        Arc::from([])
+    }
+
+    /// The tool that stands for the resource with this URI, or for the template that is this text, where it is this
+    /// provider's. Pure.
+    fn reads(&self, _uri: &str) -> Option<ToolName> {
+        None
+    }
 
     /// Brings validated arguments into the one form that policy, cache, ledger and audit go by, and names what
     /// the call touches, such as `files:notes/todo.txt` or `http:api.example.com`. Pure: it looks at nothing but

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
-use serde::Serialize;
-use serde_json::{Map, Value, value::RawValue};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json, value::RawValue};
 
 /// What a call came to, where it came to something.
 #[derive(Clone, Debug)]
@@ -27,13 +27,77 @@ impl Reply {
 #[serde(transparent)]
 pub struct TaskId(pub Arc<str>);
 
-/// What a running call wants to know from its caller.
+/// What a running call wants to know from its caller, or have done there.
 #[derive(Clone, Debug)]
 pub struct Question {
-    /// The question, for a person.
-    pub text: String,
-    /// What the answer must look like: a flat JSON Schema object.
-    pub schema: Value,
+    /// Its name among the questions of one call; the answer comes back under it.
+    pub key: Arc<str>,
+    /// What is asked.
+    pub ask: Ask,
+}
+
+/// What a question asks for.
+#[derive(Clone, Debug)]
+pub enum Ask {
+    /// A form for a person (MCP: elicitation in form mode).
+    Form {
+        /// The question.
+        text: String,
+        /// What the answer must look like: a flat JSON Schema object.
+        schema: Value,
+    },
+    /// A request of the protocol as it is: `sampling/createMessage`, `roots/list`, or an elicitation that was made
+    /// elsewhere.
+    Request {
+        /// The method.
+        method: Arc<str>,
+        /// Its parameters, a JSON object.
+        params: Arc<RawValue>,
+    },
+}
+
+impl Question {
+    /// A form for a person.
+    #[must_use]
+    pub fn form(key: &str, text: impl Into<String>, schema: Value) -> Self {
+        Self { key: key.into(), ask: Ask::Form { text: text.into(), schema } }
+    }
+
+    /// A request of the protocol.
+    #[must_use]
+    pub fn request(key: &str, method: &str, params: Arc<RawValue>) -> Self {
+        Self { key: key.into(), ask: Ask::Request { method: method.into(), params } }
+    }
+
+    /// The protocol's method for it.
+    #[must_use]
+    pub fn method(&self) -> &str {
+        match &self.ask {
+            Ask::Form { .. } => "elicitation/create",
+            Ask::Request { method, .. } => method,
+        }
+    }
+
+    /// The parameters of that method, a JSON object.
+    #[must_use]
+    pub fn params(&self) -> Arc<RawValue> {
+        match &self.ask {
+            Ask::Form { text, schema } => {
+                crate::json::raw(&json!({ "mode": "form", "message": text, "requestedSchema": schema }))
+                    .into()
+            }
+            Ask::Request { params, .. } => Arc::clone(params),
+        }
+    }
+
+    /// What is asked, in words, for a log or for somebody who cannot answer.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        match &self.ask {
+            Ask::Form { text, .. } => text,
+            Ask::Request { method, .. } => method,
+        }
+    }
 }
 
 /// The body of an outcome.
@@ -54,6 +118,20 @@ pub struct Outcome {
     pub cut: Option<Cut>,
     /// Remarks for the envelope (`_meta`), such as how many characters were removed.
     pub notes: Map<String, Value>,
+    /// How the body is to be read.
+    pub shape: Shape,
+}
+
+/// How the body of an outcome is to be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shape {
+    /// It is the result itself.
+    #[default]
+    Value,
+    /// It is a result as MCP has it, content blocks and all (`CallToolResult`, `ReadResourceResult`,
+    /// `GetPromptResult`, `CompleteResult`): MCP faces pass it on as it is.
+    Content,
 }
 
 /// How a result was cut, and how to get the rest.
@@ -73,7 +151,19 @@ impl Outcome {
     /// A whole result.
     #[must_use]
     pub fn new(value: Value) -> Self {
-        Self { body: Body::Value(value), cut: None, notes: Map::new() }
+        Self { body: Body::Value(value), cut: None, notes: Map::new(), shape: Shape::Value }
+    }
+
+    /// JSON of a source's own, passed on byte for byte.
+    #[must_use]
+    pub fn raw(raw: Arc<RawValue>) -> Self {
+        Self { body: Body::Raw(raw), cut: None, notes: Map::new(), shape: Shape::Value }
+    }
+
+    /// A result as MCP has it.
+    #[must_use]
+    pub fn content(raw: Arc<RawValue>) -> Self {
+        Self { shape: Shape::Content, ..Self::raw(raw) }
     }
 
     /// A whole result that holds a new secret: it is to be delivered once, as it is, and neither cleaned, cached,

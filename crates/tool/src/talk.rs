@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json, value::RawValue};
 
 use crate::{Calls, Code, Fault, Question, Stop};
 
@@ -40,10 +40,38 @@ pub trait Line: Send + Sync {
     /// Sends a line of log. Never waits.
     fn log(&self, level: LogLevel, data: Value);
 
-    /// Asks the caller and waits for the answer.
+    /// Whether the caller can be asked this.
     ///
-    /// Fault: `Conflict` where this caller cannot be asked; `Cancelled` where it went away.
-    async fn ask(&self, question: Question) -> Result<Value, Fault>;
+    /// Fault: `CannotAsk`, with what the caller would have to declare.
+    fn can_ask(&self, question: &Question) -> Result<(), Fault> {
+        Err(cannot_ask(question))
+    }
+
+    /// Asks the caller, all at once, and waits for all answers, which come in the order of the questions: the
+    /// protocol's results as they were sent, looked at by nobody.
+    ///
+    /// Fault: `CannotAsk` where this caller cannot be asked; `Cancelled` where it went away; `TimedOut` where it did
+    /// not answer in time; `Upstream` where it answered with an error.
+    async fn ask(&self, questions: Vec<Question>) -> Result<Vec<Box<RawValue>>, Fault>;
+
+    /// Whether the caller takes a task instead of an answer.
+    fn takes_tasks(&self) -> bool {
+        false
+    }
+
+    /// Says that the call will take long: a caller that takes tasks is answered with one now, and the call goes on.
+    fn detach(&self) {}
+}
+
+/// The fault of a question that nobody can answer.
+#[must_use]
+pub fn cannot_ask(question: &Question) -> Fault {
+    let needed = question.method().split('/').next().unwrap_or_default();
+    let text = format!(
+        "the tool asks its caller ({}), and this one cannot be asked; call it from a client that declares {needed:?}",
+        question.text()
+    );
+    Fault::new(Code::CannotAsk, text).with_details(json!({ "requiredCapabilities": { needed: {} } }))
 }
 
 /// The line of a caller who does not listen while the call runs.
@@ -56,12 +84,23 @@ impl Line for Deaf {
 
     fn log(&self, _level: LogLevel, _data: Value) {}
 
-    async fn ask(&self, question: Question) -> Result<Value, Fault> {
-        Err(Fault::new(
-            Code::Conflict,
-            format!("the tool asks {:?}, and this caller cannot be asked while a call runs", question.text),
-        ))
+    async fn ask(&self, questions: Vec<Question>) -> Result<Vec<Box<RawValue>>, Fault> {
+        match questions.first() {
+            Some(question) => Err(cannot_ask(question)),
+            None => Ok(Vec::new()),
+        }
     }
+}
+
+/// What a person answered to a form.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answered {
+    /// The form was filled in; a JSON object.
+    Accept(Value),
+    /// The person said no.
+    Decline,
+    /// The person closed the form.
+    Cancel,
 }
 
 /// What a running call can say and hear: progress, log and questions to its caller, the wish to stop, and
@@ -90,9 +129,42 @@ impl Talk {
         self.line.log(level, data);
     }
 
+    /// Whether the caller can be asked this; see [`Line::can_ask`].
+    pub fn can_ask(&self, question: &Question) -> Result<(), Fault> {
+        self.line.can_ask(question)
+    }
+
     /// Asks the caller; see [`Line::ask`].
-    pub async fn ask(&self, question: Question) -> Result<Value, Fault> {
-        self.line.ask(question).await
+    pub async fn ask(&self, questions: Vec<Question>) -> Result<Vec<Box<RawValue>>, Fault> {
+        self.line.ask(questions).await
+    }
+
+    /// Asks a person to fill in a form.
+    ///
+    /// Fault: as [`Line::ask`]; `Upstream` too where what came back is no answer to a form.
+    pub async fn ask_form(&self, key: &str, text: &str, schema: Value) -> Result<Answered, Fault> {
+        let answers = self.line.ask(vec![Question::form(key, text, schema)]).await?;
+        let answer = answers.first().and_then(|raw| crate::json::parse(raw.get().as_bytes()).ok());
+        let answer = answer.unwrap_or_default();
+        match answer.get("action").and_then(Value::as_str) {
+            Some("accept") => {
+                Ok(Answered::Accept(answer.get("content").cloned().unwrap_or_else(|| json!({}))))
+            }
+            Some("decline") => Ok(Answered::Decline),
+            Some("cancel") => Ok(Answered::Cancel),
+            _ => Err(Fault::new(Code::Upstream, "the caller's answer to the question is none")),
+        }
+    }
+
+    /// Whether the caller takes a task instead of an answer.
+    #[must_use]
+    pub fn takes_tasks(&self) -> bool {
+        self.line.takes_tasks()
+    }
+
+    /// Says that the call will take long; see [`Line::detach`].
+    pub fn detach(&self) {
+        self.line.detach();
     }
 
     /// The wish to stop.

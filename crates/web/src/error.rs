@@ -125,7 +125,7 @@ impl From<WebError> for Fault {
     fn from(error: WebError) -> Self {
         let mut fault = Self::new(error.code(), error.to_string());
         if let WebError::OwnNetwork { address, .. } = &error {
-            fault.log = Some(format!("the address is {address}"));
+            fault.log = Some(format!("the address is {address}").into());
         }
         fault.because(error)
     }

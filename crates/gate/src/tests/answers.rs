@@ -11,7 +11,7 @@ use super::{
 /// A source's own JSON text, as a reply.
 fn text(json: &str) -> Result<Reply, Fault> {
     let raw = RawValue::from_string(json.to_owned()).unwrap();
-    Ok(Reply::Done(Outcome { body: Body::Raw(Arc::from(raw)), cut: None, notes: Map::new() }))
+    Ok(Reply::Done(Outcome::raw(Arc::from(raw))))
 }
 
 fn cached(name: &str) -> Tool {

@@ -199,7 +199,7 @@ impl FakeRoad {
     async fn end(&self, name: &str, arguments: &str) -> Result<Reply, Fault> {
         let fault = |code, text: &str| Err(Fault::new(code, text));
         match name {
-            "asks" => Ok(Reply::NeedsInput(Question { text: "which one".to_owned(), schema: json!({}) })),
+            "asks" => Ok(Reply::NeedsInput(Question::form("which", "which one", json!({})))),
             "starts" => Ok(Reply::Task(TaskId("task-1".into()))),
             "breaks" => fault(Code::Internal, "something broke"),
             "conflicts" => fault(Code::Conflict, "it clashes"),

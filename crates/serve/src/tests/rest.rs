@@ -260,17 +260,17 @@ async fn a_tool_on_its_own_path() {
         &post("asks"),
         "{}",
         expect![[r#"
-        HTTP/1.1 202 Accepted
-        content-type: application/json
-        cache-control: no-store
-        x-ratelimit-limit: 100
-        x-ratelimit-remaining: 99
-        x-ratelimit-reset: 1767225660
-        ratelimit-policy: "key";q=100;w=60
-        ratelimit: "key";r=99;t=60
-        x-request-id: r-1
+            HTTP/1.1 202 Accepted
+            content-type: application/json
+            cache-control: no-store
+            x-ratelimit-limit: 100
+            x-ratelimit-remaining: 99
+            x-ratelimit-reset: 1767225660
+            ratelimit-policy: "key";q=100;w=60
+            ratelimit: "key";r=99;t=60
+            x-request-id: r-1
 
-        {"status":"input_required","question":{"text":"which one","schema":{}},"request_id":"r-1"}"#]],
+            {"status":"input_required","question":{"key":"which","method":"elicitation/create","params":{"mode":"form","message":"which one","requestedSchema":{}}},"request_id":"r-1"}"#]],
     )
     .await;
     check(
@@ -374,8 +374,8 @@ async fn the_envelopes_tell_failures_of_tools_under_200() {
         /invoke conflicts 200 {"request_id":"r-1","tool":"conflicts","duration_ms":1,"result":null,"error":"it clashes","status":"conflict","code":"conflict"}
         /mcp/call-tool cut 200 {"tool":"cut","result":{"rows":[]},"error":null,"execution_time_ms":1.5,"request_id":"r-1","cut":{"bound":"rows","artefact":"art-1"}}
         /invoke cut 200 {"request_id":"r-1","tool":"cut","duration_ms":1,"result":{"rows":[]},"error":null,"cut":{"bound":"rows","artefact":"art-1"}}
-        /mcp/call-tool asks 202 {"tool":"asks","result":null,"error":null,"execution_time_ms":1.5,"request_id":"r-1","status":"input_required","question":{"text":"which one","schema":{}}}
-        /invoke asks 202 {"request_id":"r-1","tool":"asks","duration_ms":1,"result":null,"error":null,"status":"input_required","question":{"text":"which one","schema":{}}}
+        /mcp/call-tool asks 202 {"tool":"asks","result":null,"error":null,"execution_time_ms":1.5,"request_id":"r-1","status":"input_required","question":{"key":"which","method":"elicitation/create","params":{"mode":"form","message":"which one","requestedSchema":{}}}}
+        /invoke asks 202 {"request_id":"r-1","tool":"asks","duration_ms":1,"result":null,"error":null,"status":"input_required","question":{"key":"which","method":"elicitation/create","params":{"mode":"form","message":"which one","requestedSchema":{}}}}
         /mcp/call-tool starts 202 {"tool":"starts","result":null,"error":null,"execution_time_ms":1.5,"request_id":"r-1","status":"working","task_id":"task-1"}
         /invoke starts 202 {"request_id":"r-1","tool":"starts","duration_ms":1,"result":null,"error":null,"status":"working","task_id":"task-1"}
     "#]].assert_eq(&shown);

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value, json, value::RawValue};
-use tool::{Body, Code, Fault, Outcome};
+use serde_json::{Value, json, value::RawValue};
+use tool::{Code, Fault, Outcome};
 
 use super::config::{BodyKind, ResponseConfig};
 use crate::text;
@@ -34,7 +34,7 @@ pub(crate) fn outcome(
             };
             if config.pointer.is_none() && config.fields.is_empty() && !typed {
                 let raw: Box<RawValue> = serde_json::from_slice(body).map_err(nonsense)?;
-                return Ok(Outcome { body: Body::Raw(Arc::from(raw)), cut: None, notes: Map::new() });
+                return Ok(Outcome::raw(Arc::from(raw)));
             }
             let value: Value = serde_json::from_slice(body).map_err(nonsense)?;
             mapped(api, config, value).map(Outcome::new)
