@@ -8,6 +8,8 @@ mod cache;
 mod changes;
 mod keys;
 mod ledger;
+mod sessions;
+mod tasks;
 mod usage;
 
 pub use artefacts::{Artefact, Artefacts, Slice};
@@ -15,6 +17,8 @@ pub use cache::{Cache, CacheKey, Cached};
 pub use changes::{ChangeFilter, ChangeRecord, ChangeState, Changes, Decision, JournalEntry};
 pub use keys::{Key, KeySecret, Keys, Slot, Swap};
 pub use ledger::{Claim, Ledger, LedgerKey};
+pub use sessions::{SessionRecord, Sessions};
+pub use tasks::{TaskRecord, TaskStatus, Tasks};
 pub use usage::{Usage, UsageCount};
 
 /// What is remembered cannot be read or written now.

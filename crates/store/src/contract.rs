@@ -8,6 +8,8 @@ mod cache;
 mod changes;
 mod keys;
 mod ledger;
+mod sessions;
+mod tasks;
 mod usage;
 
 use std::{future::Future, time::Duration};
@@ -20,6 +22,8 @@ pub use cache::cache;
 pub use changes::changes;
 pub use keys::keys;
 pub use ledger::ledger;
+pub use sessions::sessions;
+pub use tasks::tasks;
 pub use usage::usage;
 
 /// Texts that a careless store would break: quotes, a NUL, other scripts, a combining mark, beyond the BMP.

@@ -8,6 +8,8 @@ mod artefacts;
 mod changes;
 mod keys;
 mod ledger;
+mod sessions;
+mod tasks;
 mod usage;
 
 use std::{
@@ -29,7 +31,12 @@ use crate::error::{OpenError, failed};
 
 /// The steps of the schema, oldest first: `(version, name, statements)`. A step that was released is never
 /// edited; the next one goes below it.
-const STEPS: &[(i64, &str, &str)] = &[(1, "first", include_str!("../migrations/sqlite/0001_first.sql"))];
+const STEPS: &[Step] = &[
+    (1, "first", include_str!("../migrations/sqlite/0001_first.sql")),
+    (2, "mcp", include_str!("../migrations/sqlite/0002_mcp.sql")),
+];
+
+type Step = (i64, &'static str, &'static str);
 
 /// `PRAGMA application_id` of our files: "Port" in ASCII.
 const APPLICATION_ID: i64 = 0x506f_7274;
@@ -46,11 +53,11 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The write-ahead log is cut back to this after a checkpoint.
 const WAL_BYTES_MAX: &str = "16777216";
 
-/// Keys, usage, ledger, artefacts and changes in one SQLite file.
+/// Keys, usage, ledger, artefacts, changes, tasks and sessions in one SQLite file.
 ///
-/// Implements [`state::Keys`], [`state::Usage`], [`state::Ledger`], [`state::Artefacts`] and
-/// [`state::Changes`]. Keys, ledger and changes are on disk when a write returns; usage, last use and artefacts
-/// survive the end of the process, and reach the disk with the next durable write or checkpoint.
+/// Implements [`state::Keys`], [`state::Usage`], [`state::Ledger`], [`state::Artefacts`], [`state::Changes`],
+/// [`state::Tasks`] and [`state::Sessions`]. Keys, ledger, changes, new tasks and ended ones are on disk when a write
+/// returns; the rest survives the end of the process, and reaches the disk with the next durable write or checkpoint.
 pub struct SqliteStore {
     path: PathBuf,
     readers: SqlitePool,
@@ -80,7 +87,7 @@ impl SqliteStore {
             make_private(&path).await.map_err(|source| OpenError::File { source })?;
             let writer = connect(write_options(&path), 1).await?;
             recognize(&writer).await?;
-            migrate(&writer).await?;
+            migrate(&writer, STEPS).await?;
             let readers = connect(read_options(&path), READERS_MAX).await?;
             Ok::<_, OpenError>(Arc::new(Self { path, readers, writer }))
         };
@@ -110,6 +117,17 @@ impl SqliteStore {
             Durability::PowerCut => "PRAGMA synchronous = FULL; BEGIN IMMEDIATE",
         };
         self.writer.begin_with(statements).await
+    }
+
+    /// Deletes rows by `statement`, whose one parameter is this, and says how many.
+    async fn forget<'p, P>(&self, statement: &'static str, parameter: P) -> Result<u64, sqlx::Error>
+    where
+        P: sqlx::Encode<'p, Sqlite> + sqlx::Type<Sqlite> + Send + 'p,
+    {
+        let mut transaction = self.begin(Durability::Process).await?;
+        let deleted = sqlx::query(statement).bind(parameter).execute(&mut *transaction).await?;
+        transaction.commit().await?;
+        Ok(deleted.rows_affected())
     }
 
     /// Turns an error of SQLite's into one that says what could not be done, where, and what to do.
@@ -143,6 +161,11 @@ fn word<T: DeserializeOwned>(row: &SqliteRow, column: &'static str) -> Result<T,
 /// The JSON text of a value.
 fn to_json(value: &impl serde::Serialize) -> Result<String, sqlx::Error> {
     serde_json::to_string(value).map_err(|source| sqlx::Error::Encode(source.into()))
+}
+
+/// A number as SQLite's integers have it, which end at `i64::MAX`; nothing of ours comes near.
+fn sql_integer(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// True where a unique column already holds the value.
@@ -208,9 +231,9 @@ async fn recognize(writer: &SqlitePool) -> Result<(), OpenError> {
 }
 
 /// Takes the steps that the schema has not taken yet, each in a transaction with its bookkeeping.
-async fn migrate(writer: &SqlitePool) -> Result<(), OpenError> {
-    let known = STEPS.iter().map(|(version, ..)| *version).max().unwrap_or(0);
-    let steps = STEPS.iter().map(|&(version, name, statements)| {
+async fn migrate(writer: &SqlitePool, steps: &[Step]) -> Result<(), OpenError> {
+    let known = steps.iter().map(|(version, ..)| *version).max().unwrap_or(0);
+    let steps = steps.iter().map(|&(version, name, statements)| {
         Migration::new(version, name.into(), MigrationType::Simple, statements.into_sql_str(), false)
     });
     let migrator = Migrator::with_migrations(steps.collect());
@@ -272,6 +295,23 @@ mod tests {
         let _held = store.begin(Durability::Process).await.unwrap();
         check(&store, &other, "BEGIN IMMEDIATE", expect!["another process holds it; stop that process"])
             .await;
+    }
+
+    #[tokio::test]
+    async fn a_store_of_every_earlier_version_is_brought_up_to_date() {
+        for steps in 1..STEPS.len() {
+            let folder = tempfile::TempDir::new().unwrap();
+            let path = folder.path().join("store.db");
+            let earlier = connect(write_options(&path).create_if_missing(true), 1).await.unwrap();
+            migrate(&earlier, &STEPS[..steps]).await.unwrap();
+            let row = "INSERT INTO usage_by_day VALUES ('key_1', '2026-11-21', 7)";
+            sqlx::raw_sql(row).execute(&earlier).await.unwrap();
+            earlier.close().await;
+            let store = SqliteStore::open(&path).await.unwrap();
+            let now = "2026-11-21T00:00:00Z".parse().unwrap();
+            assert_eq!(state::Usage::read(&*store, "key_1", now).await.unwrap(), (7, 7), "{steps}");
+            assert_eq!(state::Tasks::unfinished(&*store).await.unwrap(), [], "{steps}");
+        }
     }
 
     #[tokio::test]

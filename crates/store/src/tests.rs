@@ -6,7 +6,8 @@ use std::{
 use expect_test::{Expect, expect};
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use state::{
-    Artefact, Artefacts, ChangeFilter, Changes, Keys, Ledger, LedgerKey, StateError, Usage, UsageCount,
+    Artefact, Artefacts, ChangeFilter, Changes, Keys, Ledger, LedgerKey, Sessions, StateError, Tasks, Usage,
+    UsageCount,
 };
 use tempfile::TempDir;
 use tool::Timestamp;
@@ -61,6 +62,18 @@ async fn the_changes_contract_holds() {
     contract::changes(&(open(&folder).await as Arc<dyn Changes>)).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tasks_contract_holds() {
+    let folder = TempDir::new().unwrap();
+    contract::tasks(&(open(&folder).await as Arc<dyn Tasks>)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sessions_contract_holds() {
+    let folder = TempDir::new().unwrap();
+    contract::sessions(&(open(&folder).await as Arc<dyn Sessions>)).await;
+}
+
 /// Everything that the tests below have put into a store, as text.
 async fn all_of(store: &SqliteStore) -> String {
     let mut text = format!("{:?}\n", Keys::list(store).await.unwrap());
@@ -72,7 +85,9 @@ async fn all_of(store: &SqliteStore) -> String {
     let now: Timestamp = "2026-11-22T00:00:00Z".parse().unwrap();
     let usage = Usage::read(store, "key_raced", now).await.unwrap();
     let artefact = Artefacts::read(store, "art_last", "alice", 65_000, 1_000, now).await.unwrap();
-    text + &format!("{usage:?}\n{artefact:?}")
+    let task = Tasks::get(store, "full").await.unwrap();
+    let session = Sessions::get(store, "full").await.unwrap();
+    text + &format!("{usage:?}\n{artefact:?}\n{task:?}\n{session:?}")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,6 +97,8 @@ async fn opening_the_file_again_finds_everything() {
     contract::keys(&(store.clone() as Arc<dyn Keys>)).await;
     contract::usage(&(store.clone() as Arc<dyn Usage>)).await;
     contract::changes(&(store.clone() as Arc<dyn Changes>)).await;
+    contract::tasks(&(store.clone() as Arc<dyn Tasks>)).await;
+    contract::sessions(&(store.clone() as Arc<dyn Sessions>)).await;
     let now: Timestamp = "2026-11-22T00:00:00Z".parse().unwrap();
     let artefact = Artefact {
         handle: "art_last".to_owned(),
@@ -91,7 +108,7 @@ async fn opening_the_file_again_finds_everything() {
         created_at: now,
         expires_at: now.after(Duration::from_secs(1)),
     };
-    store.put(&artefact).await.unwrap();
+    Artefacts::put(&*store, &artefact).await.unwrap();
     let before = all_of(&store).await;
     store.close().await;
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "the log has gone into the file");
@@ -158,7 +175,7 @@ async fn a_file_that_cannot_be_the_store_is_refused() {
     for name in ["newer.db", "altered.db", "torn.db"] {
         SqliteStore::open(&at(name)).await.unwrap().close().await;
     }
-    tamper(&at("newer.db"), "INSERT INTO _sqlx_migrations VALUES (2, 'next', '2027-01-01', true, x'00', 1)")
+    tamper(&at("newer.db"), "INSERT INTO _sqlx_migrations VALUES (3, 'next', '2027-01-01', true, x'00', 1)")
         .await;
     tamper(&at("altered.db"), "UPDATE _sqlx_migrations SET checksum = x'00'").await;
     let torn = fs::read(at("torn.db")).unwrap();
@@ -185,7 +202,7 @@ async fn a_file_that_cannot_be_the_store_is_refused() {
             cannot open the store "<folder>/text.db/store.db": Not a directory (os error 20); its folder must exist, and this user must be able to write to both
             cannot open the store "<folder>/text.db": it is damaged or no SQLite database; move it away and put back a copy
             cannot open the store "<folder>/foreign.db": it is the database of another program; choose another file
-            cannot open the store "<folder>/newer.db": it was written by a newer version of portcullis (its schema has step 2, this version knows 1); start that version again, or put back a copy from before the upgrade
+            cannot open the store "<folder>/newer.db": it was written by a newer version of portcullis (its schema has step 3, this version knows 2); start that version again, or put back a copy from before the upgrade
             cannot open the store "<folder>/altered.db": its schema was made by another build of portcullis (step 1 differs); start the build that made it, or put back a copy from before it
             cannot open the store "<folder>/torn.db": it is damaged or no SQLite database; move it away and put back a copy"#]],
     );
@@ -212,7 +229,7 @@ async fn a_store_that_fails_while_it_is_open_says_where_and_what_to_do() {
     store.close().await;
     let key = LedgerKey { principal: String::new(), tool: String::new(), key: String::new() };
     errors.push(store.by_hash("").await.unwrap_err());
-    errors.push(store.touch(&[]).await.unwrap_err());
+    errors.push(Keys::touch(&*store, &[]).await.unwrap_err());
     errors.push(store.release(&key).await.unwrap_err());
     let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
     let text = lines.join("\n").replace(folder.path().to_str().unwrap(), "<folder>");
@@ -286,7 +303,7 @@ async fn a_write_dropped_anywhere_is_whole_or_nothing() {
     let mut dropped = 0;
     for number in 0..150 {
         let artefact = artefact(number);
-        let put = poll_times(1 + number % 30, store.put(&artefact)).await;
+        let put = poll_times(1 + number % 30, Artefacts::put(&*store, &artefact)).await;
         let slice = Artefacts::read(&*store, &artefact.handle, "alice", 0, u64::MAX, now).await.unwrap();
         assert!(slice.is_none_or(|slice| slice.bytes == artefact.content), "{number}");
         match put {
@@ -295,5 +312,5 @@ async fn a_write_dropped_anywhere_is_whole_or_nothing() {
         }
     }
     assert!(dropped > 0, "every attempt was done before it could be dropped");
-    store.put(&artefact(150)).await.unwrap();
+    Artefacts::put(&*store, &artefact(150)).await.unwrap();
 }

@@ -4,7 +4,7 @@ use sqlx::Row as _;
 use state::{Artefact, Artefacts, Slice, StateError};
 use tool::Timestamp;
 
-use super::{Durability, SqliteStore};
+use super::{Durability, SqliteStore, sql_integer};
 
 /// The size of a piece. Part of the file's format: see the migration.
 const PIECE_BYTES: u64 = 65_536;
@@ -113,9 +113,4 @@ fn overlap(piece: u64, bytes: &[u8], offset: u64, end: u64) -> &[u8] {
     let within =
         |at: u64| usize::try_from(at.saturating_sub(start)).map_or(bytes.len(), |at| at.min(bytes.len()));
     &bytes[within(offset)..within(end)]
-}
-
-/// SQLite's integers end at `i64::MAX`; no size of ours comes near.
-fn sql_integer(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
