@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! lock              held by the process that works here
-//! state.db          keys, usage, ledger, changes, artefacts
+//! state.db          keys, usage, ledger, changes, artefacts, tasks, sessions
 //! pepper.key        what keys are hashed with (0600)
 //! audit/            the audit log, where the configuration names no other folder
 //! portcullis.sock   the command line's way to a running server

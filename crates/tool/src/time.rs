@@ -41,6 +41,12 @@ impl Timestamp {
         Self::from_unix_ms(self.0.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)))
     }
 
+    /// This moment less a while.
+    #[must_use]
+    pub fn before(self, wait: Duration) -> Self {
+        Self::from_unix_ms(self.0.saturating_sub(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)))
+    }
+
     /// How long ago `earlier` was; zero where it lies ahead.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
@@ -105,5 +111,14 @@ mod tests {
             assert_eq!(time.to_string().parse::<Timestamp>().unwrap(), time, "{ms}");
         }
         assert_eq!(Timestamp::from_unix_ms(1_763_719_845_123).to_string(), "2025-11-21T10:10:45.123Z");
+    }
+
+    #[test]
+    fn a_while_later_and_a_while_earlier_stay_within_what_can_be_shown() {
+        let time = Timestamp::from_unix_ms(1_000);
+        assert_eq!(time.after(Duration::from_millis(1)).unix_ms(), 1_001);
+        assert_eq!(time.before(Duration::from_millis(1_001)).unix_ms(), -1);
+        assert_eq!(time.after(Duration::MAX).to_string(), "9999-12-31T23:59:59.999Z");
+        assert_eq!(time.before(Duration::MAX).to_string(), "0000-01-01T00:00:00.000Z");
     }
 }

@@ -3,13 +3,17 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use gate::Gate;
+use state::{Sessions, StateError, Tasks};
 use tokio::{task::JoinSet, time::MissedTickBehavior};
-use tool::{Stop, StopSource};
+use tool::{Clock, Stop, StopSource};
 
 use super::Core;
 
 /// How often usage counts are written down.
 const USAGE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long an MCP session may lie unused before it is forgotten; its client then begins a new one.
+const SESSION_UNUSED_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The timers that run.
 pub(super) struct Duties {
@@ -35,7 +39,10 @@ impl Duties {
             async move { gate.tick().await }
         }));
         let gate = Arc::clone(&core.gate);
-        tasks.spawn(every(Duration::from_millis(prune), stop, move || prune_artefacts(Arc::clone(&gate))));
+        let prune = Duration::from_millis(prune);
+        tasks.spawn(every(prune, stop.clone(), move || prune_artefacts(Arc::clone(&gate))));
+        let remembered = Remembered::of(core);
+        tasks.spawn(every(prune, stop, move || remembered.clone().prune()));
         Self { source, tasks }
     }
 
@@ -51,6 +58,35 @@ async fn prune_artefacts(gate: Arc<Gate>) {
         Ok(0) => {}
         Ok(forgotten) => tracing::debug!(forgotten, "kept results were forgotten"),
         Err(fault) => tracing::warn!(error = %fault, cause = fault.cause(), "kept results cannot be pruned"),
+    }
+}
+
+/// What MCP callers left here.
+#[derive(Clone)]
+struct Remembered {
+    tasks: Arc<dyn Tasks>,
+    sessions: Arc<dyn Sessions>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Remembered {
+    fn of(core: &Core) -> Self {
+        Self { tasks: core.mcp_tasks(), sessions: core.mcp_sessions(), clock: core.clock() }
+    }
+
+    /// Forgets tasks that have expired, and sessions that nobody uses any more.
+    async fn prune(self) {
+        let now = self.clock.now();
+        say("tasks", self.tasks.prune(now).await);
+        say("sessions", self.sessions.prune(now.before(SESSION_UNUSED_MAX)).await);
+    }
+}
+
+fn say(what: &str, pruned: Result<u64, StateError>) {
+    match pruned {
+        Ok(0) => {}
+        Ok(forgotten) => tracing::debug!(forgotten, "old {what} were forgotten"),
+        Err(error) => tracing::warn!(error = %error, "old {what} cannot be pruned"),
     }
 }
 

@@ -24,7 +24,7 @@ use audit::{Audit, Durability, Record};
 use change::Desk;
 use gate::{Gate, KeyRing, Metrics, Seal, Snapshot};
 use serde_json::{Map, Value, json};
-use state::StateError;
+use state::{Sessions, StateError, Tasks};
 use store::{MemoryCache, SqliteStore};
 use telemetry::Telemetry;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -288,6 +288,16 @@ impl Core {
     /// The data folder.
     pub(crate) fn folder(&self) -> &DataFolder {
         &self.folder
+    }
+
+    /// MCP tasks: work that outlives the request that began it.
+    pub(crate) fn mcp_tasks(&self) -> Arc<dyn Tasks> {
+        self.store.clone()
+    }
+
+    /// MCP sessions that survive a restart.
+    pub(crate) fn mcp_sessions(&self) -> Arc<dyn Sessions> {
+        self.store.clone()
     }
 
     fn lock_rooms(&self) -> std::sync::MutexGuard<'_, Rooms> {
