@@ -11,7 +11,7 @@
 use std::{
     path::Path,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -28,6 +28,9 @@ use crate::{
 
 /// How long after an error the log is tried again where no record asks for it.
 const MEND_AFTER: Duration = Duration::from_secs(1);
+
+/// How often a record looks whether the log is free, before it is queued: some microseconds.
+const SPINS_MAX: u32 = 128;
 
 /// The audit log, open for writing. Clones write to the same log.
 ///
@@ -191,8 +194,7 @@ impl Shared {
         if self.room.is_closed() || self.queued.load(Ordering::Acquire) > 0 {
             return None;
         }
-        // A log whose writer panicked is looked at by the thread.
-        let mut log = self.log.try_lock().ok()?;
+        let mut log = self.take_log()?;
         // The record that a checkpoint is due after is the thread's as well.
         let is_plain = |log: &&mut Log| {
             !log.is_broken() && log.has_room(slot) && log.unsigned() + 1 < checkpoint_records
@@ -208,6 +210,19 @@ impl Shared {
             self.nudge();
         }
         Some(result)
+    }
+
+    /// The log, where it is free or will be in a moment: another record takes microseconds, and to wait for it costs
+    /// less than to wake the thread. A sync is not waited for. A log whose writer panicked is left to the thread.
+    fn take_log(&self) -> Option<MutexGuard<'_, Option<Log>>> {
+        for _ in 0..SPINS_MAX {
+            match self.log.try_lock() {
+                Ok(log) => return Some(log),
+                Err(TryLockError::WouldBlock) => std::hint::spin_loop(),
+                Err(TryLockError::Poisoned(_)) => return None,
+            }
+        }
+        None
     }
 
     /// Has the thread plan its next checkpoint, or the mending of the log.

@@ -293,6 +293,16 @@ impl Gate {
         reader.is_some_and(|entry| snapshot.policy.may_see(caller, &entry.tool))
     }
 
+    /// Where a change that this caller asked for stands.
+    ///
+    /// Fault: `NotFound` where it is not this caller's.
+    pub async fn change_state(&self, caller: &Caller, change: &str) -> Result<&'static str, Fault> {
+        let record = self.desk.get(change).await?;
+        let mine = record.filter(|record| record.requester == caller.principal.as_ref());
+        let mine = mine.ok_or_else(|| Fault::not_found(format!("Change not found: {change}")))?;
+        Ok(mine.state.as_str())
+    }
+
     /// What changes in what there is, from now on. A listener that falls far behind misses some.
     #[must_use]
     pub fn notices(&self) -> broadcast::Receiver<Notice> {

@@ -77,6 +77,7 @@ async fn serve(app: &App, log: &Log, announce: impl FnOnce(&Ready<'_>)) -> Resul
         operations: loaded.config.operations.clone(),
         data_dir: folder.dir.clone(),
         socket: Some(data::socket(&folder.dir)),
+        mcp: serve::McpState { sessions: core.mcp_sessions(), tasks: core.mcp_tasks() },
     };
     let server = serve::Server::bind(&loaded.config.server, Arc::clone(app.gate()), extras)
         .await

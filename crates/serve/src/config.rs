@@ -60,6 +60,57 @@ pub struct Config {
     /// The share of memory in use above which `/health` says `degraded`.
     #[schemars(range(min = 1, max = 100))]
     pub memory_percent_max: u8,
+    /// The Model Context Protocol at `/mcp` and over standard input and output.
+    pub mcp: McpConfig,
+}
+
+/// The `server.mcp:` section: the Model Context Protocol.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct McpConfig {
+    /// What clients are told about how to use this server; models read it.
+    #[schemars(length(max = 8_192))]
+    pub instructions: Option<String>,
+    /// How many items a page of a list has.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub page_size: usize,
+    /// The most sessions of older clients at once.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub sessions_max: usize,
+    /// The most sessions of one principal; a new one ends the one that was not used for longest.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub sessions_per_principal_max: usize,
+    /// How long a session may be unused before it is forgotten.
+    #[schemars(range(min = 60, max = 31_536_000))]
+    pub session_idle_seconds: u64,
+    /// How long a client may take to answer a question that a call asks; the call waits that long.
+    #[schemars(range(min = 1, max = 86_400))]
+    pub answer_seconds: u64,
+    /// The most calls that wait for an answer in their caller's next request.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub waiting_max: usize,
+    /// The most tasks that are kept of one principal, those that have ended too.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub tasks_per_principal_max: u64,
+    /// How long a task is kept, from its beginning.
+    #[schemars(range(min = 60, max = 31_536_000))]
+    pub task_seconds: u64,
+}
+
+impl Default for McpConfig {
+    fn default() -> Self {
+        Self {
+            instructions: None,
+            page_size: 100,
+            sessions_max: 50_000,
+            sessions_per_principal_max: 1_000,
+            session_idle_seconds: 24 * 60 * 60,
+            answer_seconds: 10 * 60,
+            waiting_max: 1_000,
+            tasks_per_principal_max: 1_000,
+            task_seconds: 24 * 60 * 60,
+        }
+    }
 }
 
 /// Cross-origin requests. Closed unless origins are named.
@@ -109,6 +160,7 @@ impl Default for Config {
             drain_ms: 10_000,
             sample_ms: 5_000,
             memory_percent_max: 95,
+            mcp: McpConfig::default(),
         }
     }
 }
@@ -148,6 +200,14 @@ impl Config {
             ("headers_max", self.headers_max as u64, 16),
             ("body_bytes_max", self.body_bytes_max as u64, 2),
             ("connections_max", self.connections_max as u64, 1),
+            ("mcp/page_size", self.mcp.page_size as u64, 1),
+            ("mcp/sessions_max", self.mcp.sessions_max as u64, 1),
+            ("mcp/sessions_per_principal_max", self.mcp.sessions_per_principal_max as u64, 1),
+            ("mcp/session_idle_seconds", self.mcp.session_idle_seconds, 60),
+            ("mcp/answer_seconds", self.mcp.answer_seconds, 1),
+            ("mcp/waiting_max", self.mcp.waiting_max as u64, 1),
+            ("mcp/tasks_per_principal_max", self.mcp.tasks_per_principal_max, 1),
+            ("mcp/task_seconds", self.mcp.task_seconds, 60),
         ] {
             if value < min {
                 faults.push(ConfigFault::new(
@@ -255,7 +315,7 @@ mod tests {
         check(
             json!({ "port": 80 }),
             expect![[r#"
-            unknown field `port`, expected one of `listen`, `metrics_listen`, `name`, `allowed_hosts`, `cors`, `header_timeout_ms`, `body_idle_ms`, `request_total_ms`, `idle_ms`, `header_bytes_max`, `headers_max`, `body_bytes_max`, `connections_max`, `connections_per_address_max`, `drain_ms`, `sample_ms`, `memory_percent_max`
+            unknown field `port`, expected one of `listen`, `metrics_listen`, `name`, `allowed_hosts`, `cors`, `header_timeout_ms`, `body_idle_ms`, `request_total_ms`, `idle_ms`, `header_bytes_max`, `headers_max`, `body_bytes_max`, `connections_max`, `connections_per_address_max`, `drain_ms`, `sample_ms`, `memory_percent_max`, `mcp`
         "#]],
         );
     }

@@ -13,7 +13,6 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, header};
 use http_body::{Frame, SizeHint};
-use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -31,8 +30,7 @@ use crate::{
     wire::{SharedPulse, Wire},
 };
 
-/// What every answer carries.
-pub(crate) type Body = Full<Bytes>;
+pub(crate) use crate::body::Body;
 
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

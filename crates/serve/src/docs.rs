@@ -69,7 +69,7 @@ pub(crate) fn asset(name: &str, asked: &HeaderMap) -> Result<Response<Body>, Ref
         *response.status_mut() = StatusCode::NOT_MODIFIED;
     } else {
         let bytes = if packed { Bytes::from_static(asset.bytes) } else { plain(at)? };
-        *response.body_mut() = Body::from(bytes);
+        *response.body_mut() = Body::new(bytes);
     }
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(asset.content_type));
@@ -129,7 +129,7 @@ fn unpack(packed: &[u8], bytes_max: u64) -> io::Result<Vec<u8>> {
 }
 
 fn page(html: &'static [u8], policy: &'static str) -> Response<Body> {
-    let mut response = Response::new(Body::from(Bytes::from_static(html)));
+    let mut response = Response::new(Body::new(Bytes::from_static(html)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(ASK_AGAIN));

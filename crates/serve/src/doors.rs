@@ -20,7 +20,9 @@ use crate::{
     docs,
     guard::{self, Guard},
     headers::{self, Ids},
-    health, lists, openapi,
+    health, lists,
+    mcp::{self, Mcp},
+    openapi,
     problem::{self, Form, Refusal},
     road::{Credentials, Road, SystemSample},
     upload::Upload,
@@ -57,6 +59,8 @@ pub(crate) enum Work {
     Call(CallDoor),
     /// Shows something.
     Show(Page),
+    /// Speaks the Model Context Protocol.
+    Mcp,
 }
 
 /// The doors that make calls; each has its own envelope.
@@ -102,6 +106,13 @@ pub(crate) const DOORS: &[Door] = &[
     ),
     post("/invoke", CallDoor::Invoke, "Call a tool by name, with parameters and a label of the caller's own"),
     post("/operations/execute", CallDoor::Operation, "Run a declared operation, which stands for a tool"),
+    Door {
+        method: Method::POST,
+        path: "/mcp",
+        need: Need::Key,
+        work: Work::Mcp,
+        about: "The Model Context Protocol, 2026-07-28 and older: one JSON-RPC message",
+    },
     get("/mcp/info", Need::Nothing, Page::Info, "Name, version and protocol versions of this server"),
     get("/mcp/tools", Need::Key, Page::McpTools, "The tools these credentials may see, with their schemas"),
     get("/tools", Need::Key, Page::Tools, "The tools these credentials may see, by name and by older names"),
@@ -145,6 +156,10 @@ impl Door {
     }
 
     fn takes(&self, method: &Method) -> bool {
+        if self.work == Work::Mcp {
+            // It answers for itself what it does with each.
+            return true;
+        }
         self.method == method || (self.method == Method::GET && method == Method::HEAD)
     }
 }
@@ -168,6 +183,7 @@ fn at<'a>(template: &str, segment: &'a str) -> Option<(&'static Door, Option<&'a
 /// What all listeners share.
 pub(crate) struct Inside {
     pub(crate) road: Arc<dyn Road>,
+    pub(crate) mcp: Arc<Mcp>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) name: String,
     pub(crate) version: Arc<str>,
@@ -329,6 +345,7 @@ impl Doors {
                 let caller = self.identify(door.need, visit).await?;
                 self.show(page, segment.unwrap_or_default(), caller, visit)
             }
+            Work::Mcp => mcp::answer(&self.inside.mcp, method, visit, upload).await,
         }
     }
 

@@ -46,6 +46,20 @@ impl Ids {
         Self { request, correlation, traceparent }
     }
 
+    /// Ids of our own, for what comes by no request over HTTP.
+    pub(crate) fn fresh() -> Self {
+        Self::of(&HeaderMap::new())
+    }
+
+    /// The ids of a call that another one caused.
+    pub(crate) fn inside(parent: &Self) -> Self {
+        Self {
+            correlation: parent.correlation.clone(),
+            traceparent: parent.traceparent.clone(),
+            ..Self::fresh()
+        }
+    }
+
     /// Sends them back. The trace goes on under a span of our own (W3C Trace Context, 3.2).
     pub(crate) fn write(&self, headers: &mut HeaderMap) {
         put(headers, REQUEST_ID, self.request.as_str());
@@ -151,7 +165,7 @@ fn outside(headers: &HeaderMap, name: &HeaderName) -> Option<RequestId> {
 
 /// W3C Trace Context, 3.2.2: version, trace id, parent id and flags in lower-case hex; neither id all zeros. What a
 /// later version adds after them is left alone.
-fn is_traceparent(text: &str) -> bool {
+pub(crate) fn is_traceparent(text: &str) -> bool {
     let bytes = text.as_bytes();
     let hex = |from: usize, to: usize| bytes[from..to].iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     let zero = |from: usize, to: usize| bytes[from..to].iter().all(|b| *b == b'0');

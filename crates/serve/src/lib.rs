@@ -8,6 +8,7 @@
 //! credentials before methods, and the one form of errors are what this crate is about, and a table of eighteen paths
 //! needs no router.
 
+mod body;
 mod call;
 mod config;
 mod conn;
@@ -21,6 +22,7 @@ mod late;
 mod listen;
 mod lists;
 mod local;
+mod mcp;
 mod openapi;
 mod problem;
 mod pulse;
@@ -39,7 +41,8 @@ use tokio::{
 };
 use tool::{Clock, Deaf, Stop};
 
-pub use config::{Config, CorsConfig, OperationConfig, Operations, check_operations};
+pub use config::{Config, CorsConfig, McpConfig, OperationConfig, Operations, check_operations};
+pub use mcp::{McpState, Stdio};
 
 use conn::{Answers, ConnBounds};
 use doors::{Doors, Inside, Listener};
@@ -64,6 +67,8 @@ pub struct Extras {
     pub data_dir: PathBuf,
     /// Where the local socket goes; without it there is none.
     pub socket: Option<PathBuf>,
+    /// What the protocol server remembers beyond this process.
+    pub mcp: McpState,
 }
 
 /// Why the server cannot start.
@@ -78,6 +83,9 @@ pub enum ServeError {
         #[source]
         source: io::Error,
     },
+    /// The system has no random numbers for keys.
+    #[error("the system has no random numbers: {0}")]
+    Random(String),
     /// The local socket cannot be made.
     #[error("cannot open the local socket {path:?}")]
     Socket {
@@ -132,8 +140,17 @@ impl Server {
             None => None,
             Some(path) => Some(Socket::open(&path).map_err(|source| ServeError::Socket { path, source })?),
         };
+        let mcp = mcp::Mcp::new(
+            Arc::clone(&road),
+            Arc::clone(&extras.clock),
+            &config.name,
+            &extras.version,
+            config.mcp.clone(),
+            extras.mcp,
+        );
         let inside = Arc::new(Inside {
             road,
+            mcp: mcp.map_err(|error| ServeError::Random(error.to_string()))?,
             started: extras.clock.now(),
             clock: extras.clock,
             name: config.name.clone(),
@@ -183,7 +200,9 @@ impl Server {
             let guard = guard_of(&self.config, listener);
             Arc::new(Doors { inside: Arc::clone(&self.inside), listener, guard })
         };
+        self.inside.mcp.set_stop(stop.clone());
         let mut duties = JoinSet::new();
+        duties.spawn(mcp::tend(Arc::clone(&self.inside.mcp), stop.clone()));
         let network = if self.address.ip().is_loopback() { Listener::Loopback } else { Listener::Open };
         duties.spawn(listen::tcp(self.network, house.clone(), doors(network), stop.clone()));
         if let Some(listener) = self.metrics {
@@ -195,7 +214,7 @@ impl Server {
         let every = Duration::from_millis(self.config.sample_ms.max(100));
         duties.spawn(system::watch(Arc::clone(&self.inside), self.data_dir, every, stop.clone()));
         stop.asked().await;
-        let left = house.road.drain(grace).await;
+        let (left, ()) = tokio::join!(house.road.drain(grace), self.inside.mcp.close(grace));
         if left > 0 {
             tracing::warn!(calls = left, "calls were still running after the grace");
         }

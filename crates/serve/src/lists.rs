@@ -8,11 +8,6 @@ use tool::{Approval, Caller, Effect, Repeats, Tool};
 
 use crate::{conn::Body, doors::Inside, headers, shapes};
 
-/// The MCP version that is spoken first.
-const PROTOCOL: &str = "2026-07-28";
-/// Every MCP version that is spoken, the newest first.
-const PROTOCOLS: &[&str] = &[PROTOCOL, "2025-11-25", "2025-06-18", "2025-03-26"];
-
 /// `GET /`
 pub(crate) fn root(inside: &Inside) -> Response<Body> {
     shown(&json!({
@@ -33,9 +28,9 @@ pub(crate) fn info(inside: &Inside) -> Response<Body> {
     shown(&json!({
         "name": inside.name,
         "version": inside.version,
-        "protocol_version": PROTOCOL,
-        "protocol_versions": PROTOCOLS,
-        "capabilities": ["tools", "async_execution"],
+        "protocol_version": ::mcp::Version::LATEST.as_str(),
+        "protocol_versions": ::mcp::Version::ALL.map(::mcp::Version::as_str),
+        "capabilities": ["tools", "async_execution", "prompts", "resources", "completions", "logging", "tasks"],
     }))
 }
 

@@ -233,7 +233,7 @@ fn security(need: Need) -> Value {
 
 fn tag(work: Work) -> &'static str {
     match work {
-        Work::Call(_) => "calls",
+        Work::Call(_) | Work::Mcp => "calls",
         Work::Show(Page::Root | Page::Info | Page::McpTools | Page::Tools | Page::Stats) => "lists",
         Work::Show(Page::Health | Page::HealthDetailed | Page::Ready | Page::Live | Page::Metrics) => {
             "health"

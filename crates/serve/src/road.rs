@@ -4,7 +4,8 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use tool::{Caller, Fault, Probe, Tool};
+use tokio::sync::broadcast;
+use tool::{Caller, Fault, Notice, Probe, Prompt, Resource, Tool};
 
 use crate::headers::Ids;
 
@@ -19,6 +20,18 @@ pub(crate) trait Road: Send + Sync {
     async fn identify(&self, credentials: &Credentials, ids: &Ids) -> Result<Arc<Caller>, Fault>;
     /// The tools this caller may see, sorted by name.
     fn visible(&self, caller: &Caller) -> Arc<[Arc<Tool>]>;
+    /// The prompts this caller may see, sorted by name.
+    fn prompts(&self, caller: &Caller) -> Vec<Arc<Prompt>>;
+    /// The resources this caller may see, sorted by URI.
+    fn resources(&self, caller: &Caller) -> Vec<Arc<Resource>>;
+    /// The templates of resources this caller may see, sorted by URI.
+    fn templates(&self, caller: &Caller) -> Vec<Arc<Resource>>;
+    /// Whether this caller may be told of changes to a resource.
+    fn may_watch(&self, caller: &Caller, uri: &str) -> bool;
+    /// What changes in what there is, from now on.
+    fn notices(&self) -> broadcast::Receiver<Notice>;
+    /// Where a change that this caller asked for stands: `pending`, `approved`, ..
+    async fn change_state(&self, caller: &Caller, change: &str) -> Result<&'static str, Fault>;
     /// How many sources the catalogue draws on.
     fn sources(&self) -> usize;
     /// The probes of the sources, as they were last asked in the background.
@@ -62,6 +75,30 @@ impl Road for Through {
 
     fn visible(&self, caller: &Caller) -> Arc<[Arc<Tool>]> {
         self.0.visible(caller)
+    }
+
+    fn prompts(&self, caller: &Caller) -> Vec<Arc<Prompt>> {
+        self.0.visible_prompts(caller)
+    }
+
+    fn resources(&self, caller: &Caller) -> Vec<Arc<Resource>> {
+        self.0.visible_resources(caller)
+    }
+
+    fn templates(&self, caller: &Caller) -> Vec<Arc<Resource>> {
+        self.0.visible_templates(caller)
+    }
+
+    fn may_watch(&self, caller: &Caller, uri: &str) -> bool {
+        self.0.may_watch(caller, uri)
+    }
+
+    fn notices(&self) -> broadcast::Receiver<Notice> {
+        self.0.notices()
+    }
+
+    async fn change_state(&self, caller: &Caller, change: &str) -> Result<&'static str, Fault> {
+        self.0.change_state(caller, change).await
     }
 
     fn sources(&self) -> usize {

@@ -20,6 +20,36 @@ pub(crate) fn of(work: Work) -> Shape {
     match work {
         Work::Call(door) => of_call(door),
         Work::Show(page) => of_page(page),
+        Work::Mcp => of_mcp(),
+    }
+}
+
+/// One message each way; the protocol itself has its own schema.
+fn of_mcp() -> Shape {
+    let message = object(
+        &["jsonrpc"],
+        json!({
+            "jsonrpc": { "const": "2.0", "description": "JSON-RPC 2.0." },
+            "id": { "type": ["string", "integer"], "description": "What the answer is known by; left out where none is wanted." },
+            "method": text("The method, such as `tools/call`."),
+            "params": { "type": "object", "description": "Its parameters; `_meta` holds protocol version and capabilities." },
+        }),
+    );
+    let example = json!({
+        "jsonrpc": "2.0", "id": 1, "method": "initialize",
+        "params": {
+            "protocolVersion": "2025-11-25", "capabilities": {},
+            "clientInfo": { "name": "example", "version": "1" },
+        },
+    });
+    let answer = json!({
+        "type": "object",
+        "description": "A JSON-RPC answer; a stream of them as `text/event-stream` where the call speaks before it ends.",
+    });
+    Shape {
+        request: Some((message, example)),
+        answer: ("application/json", answer),
+        others: &[202, 400, 403, 404, 405, 406, 408, 413, 415, 503],
     }
 }
 

@@ -16,7 +16,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("gate", &["tool", "state", "audit", "change"]),
     ("store", &["tool", "state"]),
     ("admin", &["tool", "state"]),
-    ("serve", &["tool", "gate"]),
+    ("serve", &["tool", "state", "gate", "mcp"]),
     ("sql", &["tool", "state"]),
     ("web", &["tool", "state"]),
     ("files", &["tool", "state"]),

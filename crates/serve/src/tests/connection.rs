@@ -67,17 +67,18 @@ impl Answers for FakeDoors {
             path => match upload.read().await {
                 Ok(body) => format!("{path} took {} bytes", body.len()),
                 Err(refusal) => {
-                    let mut response = Response::new(Body::from(refusal.fault.text));
+                    let mut response = Response::new(Body::new(refusal.fault.text.into()));
                     *response.status_mut() = refusal.http.try_into().unwrap();
                     return response;
                 }
             },
         };
-        Response::new(Body::from(text))
+        Response::new(Body::new(text.into()))
     }
 
     fn too_late(&self, _peer: Peer, within: Duration) -> Response<Body> {
-        let mut response = Response::new(Body::from(format!("no head within {} ms", within.as_millis())));
+        let mut response =
+            Response::new(Body::new(format!("no head within {} ms", within.as_millis()).into()));
         *response.status_mut() = http::StatusCode::REQUEST_TIMEOUT;
         response
     }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    path::Path,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicI64, Ordering},
@@ -12,8 +13,8 @@ use std::{
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use tool::{
-    Caller, Code, Cut, Deprecation, Fault, Outcome, PrincipalKind, Probe, ProbeState, Question, Reply,
-    TaskId, Timestamp, Tool, ToolName,
+    Caller, Code, Cut, Deprecation, Fault, Notice, Outcome, PrincipalKind, Probe, ProbeState, Prompt,
+    Question, Reply, Resource, TaskId, Timestamp, Tool, ToolName,
 };
 
 use crate::headers::Ids;
@@ -22,8 +23,8 @@ use crate::road::{
 };
 
 /// Counts, calls and switches of one fake.
-#[derive(Default)]
 pub(super) struct FakeRoad {
+    pub(super) notices: tokio::sync::broadcast::Sender<Notice>,
     pub(super) open_connections: AtomicI64,
     pub(super) http: Mutex<HashMap<(String, u16), u32>>,
     pub(super) calls: Mutex<Vec<String>>,
@@ -35,6 +36,29 @@ pub(super) struct FakeRoad {
     pub(super) dropped: Arc<tokio::sync::Notify>,
     /// Told when a call of `hangs` has begun.
     pub(super) begun: Arc<tokio::sync::Notify>,
+}
+
+impl Default for FakeRoad {
+    fn default() -> Self {
+        Self {
+            notices: tokio::sync::broadcast::channel(16).0,
+            open_connections: Default::default(),
+            http: Default::default(),
+            calls: Default::default(),
+            is_draining: Default::default(),
+            probes: Default::default(),
+            open_breakers: Default::default(),
+            is_audit_broken: Default::default(),
+            dropped: Default::default(),
+            begun: Default::default(),
+        }
+    }
+}
+
+/// What the protocol server remembers, in a store of its own.
+pub(super) async fn mcp_state(folder: &Path) -> crate::McpState {
+    let store = store::SqliteStore::open(&folder.join("mcp.db")).await.unwrap();
+    crate::McpState { sessions: store.clone(), tasks: store }
 }
 
 pub(super) fn tools() -> Arc<[Arc<Tool>]> {
@@ -141,6 +165,30 @@ impl Road for FakeRoad {
 
     fn visible(&self, _caller: &Caller) -> Arc<[Arc<Tool>]> {
         tools()
+    }
+
+    fn prompts(&self, _caller: &Caller) -> Vec<Arc<Prompt>> {
+        Vec::new()
+    }
+
+    fn resources(&self, _caller: &Caller) -> Vec<Arc<Resource>> {
+        Vec::new()
+    }
+
+    fn templates(&self, _caller: &Caller) -> Vec<Arc<Resource>> {
+        Vec::new()
+    }
+
+    fn may_watch(&self, _caller: &Caller, _uri: &str) -> bool {
+        false
+    }
+
+    fn notices(&self) -> tokio::sync::broadcast::Receiver<Notice> {
+        self.notices.subscribe()
+    }
+
+    async fn change_state(&self, _caller: &Caller, change: &str) -> Result<&'static str, Fault> {
+        Err(Fault::not_found(format!("Change not found: {change}")))
     }
 
     fn sources(&self) -> usize {

@@ -49,6 +49,7 @@ async fn start(section: Value) -> Running {
         operations: serde_json::from_value(operations).unwrap(),
         data_dir: folder.path().to_owned(),
         socket: Some(socket.clone()),
+        mcp: super::fake::mcp_state(folder.path()).await,
     };
     let road = Arc::new(FakeRoad::default());
     let server = Server::bind_road(&config, Arc::clone(&road) as _, extras).unwrap();
