@@ -121,6 +121,10 @@ impl Line for Patient {
     fn detach(&self) {
         self.line.detach();
     }
+
+    fn cut(&self) {
+        self.line.cut();
+    }
 }
 
 #[cfg(test)]

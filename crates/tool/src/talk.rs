@@ -61,6 +61,10 @@ pub trait Line: Send + Sync {
 
     /// Says that the call will take long: a caller that takes tasks is answered with one now, and the call goes on.
     fn detach(&self) {}
+
+    /// Lets go of the caller's connection, so that it comes back for the rest, and the call goes on. Nothing happens
+    /// where the caller would not come back.
+    fn cut(&self) {}
 }
 
 /// The fault of a question that nobody can answer.
@@ -165,6 +169,11 @@ impl Talk {
     /// Says that the call will take long; see [`Line::detach`].
     pub fn detach(&self) {
         self.line.detach();
+    }
+
+    /// Lets go of the caller's connection; see [`Line::cut`].
+    pub fn cut(&self) {
+        self.line.cut();
     }
 
     /// The wish to stop.
