@@ -1,5 +1,8 @@
-//! Fakes for tests: callers, permits, talks and a clock that stands still. Nothing here is linked into the
-//! binary.
+//! Fakes for tests: callers, permits, talks, a clock that stands still, and a room with everything that the MCP
+//! conformance suite asks for. Nothing here is linked into the binary.
+
+mod scripted;
+pub mod suite;
 
 use std::{
     sync::{
@@ -15,6 +18,8 @@ use tool::{
     Call, Caller, Calls, Clock, Code, Deaf, Face, Fault, GateSeal, Identity, Kind, Meter, Outcome, Parts,
     Permit, PrincipalKind, Provider, RequestId, SecretRef, Secrets, Stop, StopSource, Talk, Timestamp, Tool,
 };
+
+pub use scripted::Scripted;
 
 /// The seal of this test process.
 #[expect(clippy::disallowed_methods, reason = "the one place where a test process mints its seal")]

@@ -62,7 +62,8 @@ pub trait Line: Send + Sync {
     /// Says that the call will take long: a caller that takes tasks is answered with one now, and the call goes on.
     fn detach(&self) {}
 
-    /// Lets go of the caller's connection; the caller comes back for the rest. Nothing where the face cannot.
+    /// Lets go of the caller's connection, so that it comes back for the rest, and the call goes on. Nothing happens
+    /// where the caller would not come back.
     fn cut(&self) {}
 }
 

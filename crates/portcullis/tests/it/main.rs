@@ -1,5 +1,5 @@
 //! The whole server from outside: each test starts the real binary with the demo's configuration, in a folder of its
-//! own, and talks to it as a client does. Tests that need a bed (see `cargo xtask beds`) say so when they skip.
+//! own, and talks to it as a client does. What the binary has no room for is put together in this process (`house.rs`). Tests that need a bed (see `cargo xtask beds`) say so when they skip.
 #![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs, reason = "a test's way to fail")]
 #![allow(clippy::disallowed_methods, reason = "not a room: it reads its environment and starts processes")]
 
@@ -17,6 +17,8 @@ mod docs;
 mod environment;
 mod examples;
 mod fixture;
+mod gateway_suites;
+mod house;
 mod http;
 mod limits;
 mod openapi;
@@ -24,3 +26,4 @@ mod pages;
 mod proxy;
 mod reload;
 mod slow;
+mod suite;
