@@ -228,7 +228,7 @@ async fn request(
         }
         First::Stream => {
             let primes = session.version >= Version::LATEST_LEGACY;
-            stream_of(Body::stream(|sender| stream.pump(0, primes, sender)))
+            stream_of(Body::stream(|sender| stream.pump(primes, sender)))
         }
     }
 }
@@ -359,7 +359,7 @@ pub(crate) async fn get(mcp: &Arc<Mcp>, who: &Who, headers: &HeaderMap) -> Resul
     if let Some(last) = fields::only(headers, &fields::LAST_EVENT_ID)? {
         let found = place(last).and_then(|(stream, seen)| Some((session.stream(stream)?, seen)));
         if let Some((stream, seen)) = found {
-            return Ok(stream_of(Body::stream(|sender| stream.pump(seen, false, sender))));
+            return Ok(stream_of(Body::stream(|sender| stream.resume(seen, sender))));
         }
         // What it names is gone: it goes on with what comes.
     }

@@ -129,14 +129,23 @@ impl Stream {
         EventId::new(&format!("{}-{number}", self.number))
     }
 
-    /// Sends the events after `seen`, until the stream ends, lets go of its reader, or the reader goes. `primes` is true
-    /// for clients that know how to begin with an empty event.
-    pub(crate) async fn pump(self: Arc<Self>, mut seen: u64, primes: bool, sender: mpsc::Sender<Bytes>) {
+    /// Sends all events, until the stream ends, lets go of its reader, or the reader goes. `primes` is true for clients
+    /// that know how to begin with an empty event.
+    pub(crate) async fn pump(self: Arc<Self>, primes: bool, sender: mpsc::Sender<Bytes>) {
         let mut out = Vec::new();
-        if primes && let Some(id) = self.event_id(seen) {
+        if primes && let Some(id) = self.event_id(0) {
             write_priming(&mut out, &id, Some(RETRY_MS));
         }
-        let cuts = if seen == 0 { 0 } else { self.lock().cuts };
+        self.send_after(0, 0, out, sender).await;
+    }
+
+    /// Sends the events after `seen` to a reader that came back.
+    pub(crate) async fn resume(self: Arc<Self>, seen: u64, sender: mpsc::Sender<Bytes>) {
+        let cuts = self.lock().cuts;
+        self.send_after(seen, cuts, Vec::new(), sender).await;
+    }
+
+    async fn send_after(&self, mut seen: u64, cuts: u64, mut out: Vec<u8>, sender: mpsc::Sender<Bytes>) {
         loop {
             let changed = self.changed.notified();
             let found = self.after(seen);
@@ -174,9 +183,15 @@ pub(crate) fn place(last_event_id: &str) -> Option<(u32, u64)> {
 mod tests {
     use super::*;
 
-    async fn read(stream: &Arc<Stream>, seen: u64) -> String {
+    async fn read(stream: &Arc<Stream>, seen: Option<u64>) -> String {
         let (sender, mut pieces) = mpsc::channel(16);
-        let pump = Arc::clone(stream).pump(seen, true, sender);
+        let stream = Arc::clone(stream);
+        let pump = async {
+            match seen {
+                None => stream.pump(true, sender).await,
+                Some(seen) => stream.resume(seen, sender).await,
+            }
+        };
         let gather = async {
             let mut text = String::new();
             while let Some(piece) = pieces.recv().await {
@@ -194,13 +209,13 @@ mod tests {
             stream.send(message.into());
         }
         stream.end();
-        let all = read(&stream, 0).await;
+        let all = read(&stream, None).await;
         assert!(all.starts_with("id: 3-0\nretry: 1000\ndata: \n\n"), "{all}");
         assert!(
             all.contains("id: 3-1\ndata: {\"a\":1}") && all.contains("id: 3-3\ndata: {\"c\":3}"),
             "{all}"
         );
-        let rest = read(&stream, 2).await;
+        let rest = read(&stream, Some(2)).await;
         assert!(!rest.contains("\"b\"") && rest.contains("id: 3-3\ndata: {\"c\":3}"), "{rest}");
         assert_eq!(place("3-2"), Some((3, 2)));
         assert!(["", "3", "3-", "-1", "a-1", "3-1-1"].iter().all(|text| place(text).is_none()));
@@ -211,10 +226,13 @@ mod tests {
         let stream = Stream::new(1);
         stream.cut();
         assert!(matches!(stream.first().await, First::Stream));
-        assert!(read(&stream, 0).await.ends_with("retry: 1000\n\n"));
-        stream.send(b"{}".to_vec());
-        stream.end();
-        assert!(read(&stream, 0).await.contains("data: {}"));
+        assert!(read(&stream, None).await.ends_with("retry: 1000\n\n"));
+        let answer = async {
+            stream.send(b"{}".to_vec());
+            stream.end();
+        };
+        let (text, ()) = tokio::join!(read(&stream, Some(0)), answer);
+        assert!(text.contains("id: 1-1\ndata: {}"), "{text}");
     }
 
     #[tokio::test]
