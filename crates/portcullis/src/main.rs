@@ -4,6 +4,7 @@
 //! call is the gate's; what a tool does is its room's.
 
 mod app;
+mod bridge;
 mod cli;
 mod clock;
 mod config;

@@ -6,10 +6,11 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     task::JoinSet,
 };
-use tool::{Stop, StopSource};
+use tool::{Secret, Stop, StopSource};
 
 use crate::{
     app::{App, Core, Live, ShownKey},
+    bridge,
     cli::{Exit, Failure, Out},
     clock::WallClock,
     config::{Loaded, LogFormat},
@@ -67,19 +68,75 @@ pub(crate) async fn run(
     served
 }
 
+/// Serves one client over standard input and output, and the command line over the local socket, until the input ends
+/// or the process is asked to stop.
+pub(crate) async fn pipes(start: Start<'_>, key: Secret, out: &Out) -> Result<(), Failure> {
+    let Start { mut loaded, dir, log_to, .. } = start;
+    loaded.config.log.format = LogFormat::Json;
+    let log = Log::start(&loaded.config.log, &loaded.base_dir, log_to, Arc::new(WallClock))
+        .map_err(|text| Failure::new(Exit::Failed, text))?;
+    let app = App::open(loaded, dir).await.map_err(|error| {
+        log.flush();
+        error.into_failure(out)
+    })?;
+    for key in &app.shown {
+        out.note(&format!("key {:?}, shown this once: {}", key.label, key.secret.expose()));
+    }
+    let served = serve_pipes(&app, &log, key).await;
+    app.close().await;
+    drop(log);
+    served
+}
+
+async fn serve_pipes(app: &App, log: &Log, key: Secret) -> Result<(), Failure> {
+    let core = app.core();
+    let (config, extras) = (&core.loaded().config.server, extras(core));
+    let client = serve::Stdio::open(config, Arc::clone(app.gate()), &extras, key).await.map_err(|fault| {
+        let text = format!("{fault}; put a key into PORTCULLIS_KEY (portcullis keys create makes one)");
+        Failure::new(Exit::Denied, text)
+    })?;
+    let server = serve::Server::bind_local(config, Arc::clone(app.gate()), extras)
+        .await
+        .map_err(|error| Failure::new(Exit::Failed, format!("{:#}", anyhow::Error::from(error))))?;
+    core.go_live(Live { server: server.handle(), log: log.level_switch() });
+    data::remember(&core.folder().dir);
+    let (source, stop) = StopSource::new();
+    let source = Arc::new(source);
+    let outside = Outside::listen(core)
+        .map_err(|error| Failure::new(Exit::Failed, format!("cannot listen to signals: {error}")))?;
+    let mut events = JoinSet::new();
+    events.spawn(outside.run(Arc::clone(core), Arc::clone(&source), stop.clone()));
+    let speaking = async {
+        let spoken = match (bridge::input(), bridge::output()) {
+            (Ok(input), Ok(output)) => client.run(input, output, stop.clone()).await,
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        };
+        source.ask();
+        spoken
+    };
+    let (spoken, ()) = tokio::join!(speaking, server.run(stop.clone()));
+    events.shutdown().await;
+    spoken.map_err(|error| Failure::new(Exit::Failed, format!("standard input or output broke: {error}")))
+}
+
+/// What a server needs beside its section of the configuration.
+fn extras(core: &Core) -> serve::Extras {
+    let folder = core.folder();
+    serve::Extras {
+        version: env!("CARGO_PKG_VERSION").into(),
+        clock: core.clock(),
+        operations: core.loaded().config.operations.clone(),
+        data_dir: folder.dir.clone(),
+        socket: Some(data::socket(&folder.dir)),
+        mcp: serve::McpState { sessions: core.mcp_sessions(), tasks: core.mcp_tasks() },
+    }
+}
+
 async fn serve(app: &App, log: &Log, announce: impl FnOnce(&Ready<'_>)) -> Result<(), Failure> {
     let core = app.core();
     let loaded = core.loaded();
     let folder = core.folder();
-    let extras = serve::Extras {
-        version: env!("CARGO_PKG_VERSION").into(),
-        clock: core.clock(),
-        operations: loaded.config.operations.clone(),
-        data_dir: folder.dir.clone(),
-        socket: Some(data::socket(&folder.dir)),
-        mcp: serve::McpState { sessions: core.mcp_sessions(), tasks: core.mcp_tasks() },
-    };
-    let server = serve::Server::bind(&loaded.config.server, Arc::clone(app.gate()), extras)
+    let server = serve::Server::bind(&loaded.config.server, Arc::clone(app.gate()), extras(core))
         .await
         .map_err(|error| Failure::new(Exit::Failed, format!("{:#}", anyhow::Error::from(error))))?;
     core.go_live(Live { server: server.handle(), log: log.level_switch() });
@@ -91,7 +148,7 @@ async fn serve(app: &App, log: &Log, announce: impl FnOnce(&Ready<'_>)) -> Resul
     let outside = Outside::listen(core)
         .map_err(|error| Failure::new(Exit::Failed, format!("cannot listen to signals: {error}")))?;
     let mut events = JoinSet::new();
-    events.spawn(outside.run(Arc::clone(core), source, stop.clone()));
+    events.spawn(outside.run(Arc::clone(core), Arc::new(source), stop.clone()));
     tracing::info!(url, data_dir = %folder.dir.display(), "the server takes calls");
     announce(&Ready { url, dir: &folder.dir, shown: &app.shown });
     server.run(stop).await;
@@ -125,7 +182,7 @@ impl Outside {
     }
 
     /// Reloads when it should, and ends with the one who asks the server to stop.
-    async fn run(mut self, core: Arc<Core>, source: StopSource, stop: Stop) {
+    async fn run(mut self, core: Arc<Core>, source: Arc<StopSource>, stop: Stop) {
         loop {
             let name = tokio::select! {
                 () = stop.asked() => return,

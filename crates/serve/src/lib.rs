@@ -99,7 +99,8 @@ pub enum ServeError {
 
 /// The server: it listens from [`Server::bind`] on and answers from [`Server::run`] on.
 pub struct Server {
-    network: TcpListener,
+    /// None where only the local socket is served.
+    network: Option<TcpListener>,
     metrics: Option<TcpListener>,
     socket: Option<Socket>,
     address: SocketAddr,
@@ -125,13 +126,31 @@ impl Server {
     ///
     /// Error: where an address or the socket is not to be had.
     pub async fn bind(config: &Config, gate: Arc<gate::Gate>, extras: Extras) -> Result<Self, ServeError> {
-        Self::bind_road(config, Arc::new(Through(gate)), extras)
+        let network = listen_on(config.listen)?;
+        Self::bind_road(config, Some(network), Arc::new(Through(gate)), extras)
     }
 
-    fn bind_road(config: &Config, road: Arc<dyn Road>, extras: Extras) -> Result<Self, ServeError> {
-        let network = listen_on(config.listen)?;
+    /// As [`Server::bind`], but opens the local socket alone: for a process whose clients come by pipes.
+    pub async fn bind_local(
+        config: &Config,
+        gate: Arc<gate::Gate>,
+        extras: Extras,
+    ) -> Result<Self, ServeError> {
+        let config = Config { metrics_listen: None, ..config.clone() };
+        Self::bind_road(&config, None, Arc::new(Through(gate)), extras)
+    }
+
+    fn bind_road(
+        config: &Config,
+        network: Option<TcpListener>,
+        road: Arc<dyn Road>,
+        extras: Extras,
+    ) -> Result<Self, ServeError> {
         let metrics = config.metrics_listen.map(listen_on).transpose()?;
-        let address = address_of(&network, config.listen)?;
+        let address = match &network {
+            Some(listener) => address_of(listener, config.listen)?,
+            None => config.listen,
+        };
         let metrics_address = match (&metrics, config.metrics_listen) {
             (Some(listener), Some(wanted)) => Some(address_of(listener, wanted)?),
             _ => None,
@@ -203,8 +222,10 @@ impl Server {
         self.inside.mcp.set_stop(stop.clone());
         let mut duties = JoinSet::new();
         duties.spawn(mcp::tend(Arc::clone(&self.inside.mcp), stop.clone()));
-        let network = if self.address.ip().is_loopback() { Listener::Loopback } else { Listener::Open };
-        duties.spawn(listen::tcp(self.network, house.clone(), doors(network), stop.clone()));
+        if let Some(listener) = self.network {
+            let kind = if self.address.ip().is_loopback() { Listener::Loopback } else { Listener::Open };
+            duties.spawn(listen::tcp(listener, house.clone(), doors(kind), stop.clone()));
+        }
         if let Some(listener) = self.metrics {
             duties.spawn(listen::tcp(listener, house.clone(), doors(Listener::Metrics), stop.clone()));
         }

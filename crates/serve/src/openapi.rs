@@ -182,7 +182,33 @@ fn about(tool: &Tool) -> String {
 
 fn responses(door: &Door, shape: &Shape) -> Value {
     let (media_type, schema) = &shape.answer;
+    if door.work == Work::Mcp {
+        return protocol_statuses(schema, shape.others);
+    }
     statuses((media_type, schema.clone()), shape.others, door.need)
+}
+
+/// The statuses of the protocol's door, whose refusals are JSON-RPC errors once it is known who asks.
+fn protocol_statuses(schema: &Value, others: &[u16]) -> Value {
+    let mut responses = Map::new();
+    let content = json!({ "application/json": { "schema": schema }, "text/event-stream": { "schema": { "type": "string" } } });
+    responses.insert("200".to_owned(), json!({ "description": "Answered", "content": content }));
+    for status in [401, 403] {
+        let reason = if status == 401 { "Unauthorized" } else { "Forbidden" };
+        responses.insert(status.to_string(), json!({ "description": reason, "content": error_content() }));
+    }
+    for status in others.iter().filter(|status| **status != 403) {
+        let reason =
+            StatusCode::from_u16(*status).ok().and_then(|s| s.canonical_reason()).unwrap_or("Refused");
+        let mut response = json!({ "description": reason });
+        if !matches!(status, 202 | 405) {
+            let error =
+                json!({ "type": "object", "description": "A JSON-RPC error, or what every door says." });
+            response["content"] = json!({ "application/json": { "schema": error } });
+        }
+        responses.insert(status.to_string(), response);
+    }
+    Value::Object(responses)
 }
 
 fn statuses(answer: (&str, Value), others: &[u16], need: Need) -> Value {

@@ -35,6 +35,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "gate",
             "store",
             "admin",
+            "mcp",
             "serve",
             "sql",
             "web",

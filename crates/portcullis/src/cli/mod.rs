@@ -10,6 +10,7 @@ mod health;
 mod keys;
 mod out;
 mod serve;
+mod stdio;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
@@ -78,6 +79,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Start the server
     Serve(serve::ServeArgs),
+    /// Speak MCP over standard input and output
+    Stdio(stdio::StdioArgs),
     /// Say everything that is wrong with a configuration
     Check(check::CheckArgs),
     /// List the tools that can be called
@@ -142,6 +145,7 @@ async fn run(cli: Cli, out: &Out) -> Result<(), Failure> {
     match cli.command {
         Command::Demo(args) => Box::pin(demo::run(args, globals, out)).await,
         Command::Serve(args) => Box::pin(serve::run(args, globals, out)).await,
+        Command::Stdio(args) => Box::pin(stdio::run(args, globals, out)).await,
         Command::Check(args) => check::run(&args, globals, out).await,
         Command::Tools => tools::run(globals, out).await,
         Command::Call(args) => call::run(args, globals, out).await,

@@ -31,7 +31,7 @@ const GHOSTS: &[&str] = &[
     "/no/such/door",
     "/v1",
     "/v1/mcp/",
-    "/mcp",
+    "/mcp/none",
     "/.well-known/none",
     "/v1/mcp/fs_list/x",
     "//",

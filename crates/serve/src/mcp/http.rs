@@ -30,7 +30,8 @@ pub(crate) async fn answer(
     let caller = mcp.road.identify(&credentials, &visit.ids).await?;
     let face = match visit.peer {
         Peer::Network => tool::Face::Mcp,
-        Peer::Local { .. } => tool::Face::Cli,
+        // Whoever speaks the protocol over the local socket passes it on from a pipe.
+        Peer::Local { .. } => tool::Face::Stdio,
     };
     let idempotency_key = idempotency_key(&visit.headers)
         .map_err(|text| Refusal::from(tool::Fault::new(tool::Code::Malformed, text)))?;
@@ -67,7 +68,9 @@ async fn post(mcp: &Arc<Mcp>, who: &Who, visit: &Visit, upload: Upload) -> Resul
     let version = fields::only(&visit.headers, &fields::PROTOCOL_VERSION).ok().flatten();
     match &message {
         Message::Request(asked) if meta::era(version, &asked.method, &asked.params) == Era::Modern => {
-            Ok(modern::request(mcp, who, &visit.headers, asked).await)
+            // Headers repeat the body for what stands between us and the client; at the local socket nothing does.
+            let checked = visit.peer == Peer::Network;
+            Ok(modern::request(mcp, who, &visit.headers, checked, asked).await)
         }
         // A modern client has nothing to tell beside its requests: it cancels by closing the stream.
         Message::Notification(_) if version.and_then(Version::parse).is_some_and(Version::is_modern) => {

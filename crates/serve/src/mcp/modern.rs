@@ -48,15 +48,16 @@ pub(crate) enum Turn {
     Listen(Box<Listening>),
 }
 
-/// Answers a request.
+/// Answers a request. Its headers are held against its body where they are to be `checked`.
 pub(crate) async fn request(
     mcp: &Arc<Mcp>,
     who: &Who,
     headers: &HeaderMap,
+    checked: bool,
     asked: &Asked<'_>,
 ) -> Response<Body> {
     let accepts = fields::Accepts::of(headers);
-    let turn = match take(mcp, who, Some(headers), asked).await {
+    let turn = match take(mcp, who, checked.then_some(headers), asked).await {
         Ok(turn) => turn,
         Err(error) => return failed(&asked.id, &error),
     };

@@ -52,7 +52,13 @@ async fn start(section: Value) -> Running {
         mcp: super::fake::mcp_state(folder.path()).await,
     };
     let road = Arc::new(FakeRoad::default());
-    let server = Server::bind_road(&config, Arc::clone(&road) as _, extras).unwrap();
+    let server = Server::bind_road(
+        &config,
+        Some(crate::listen_on(config.listen).unwrap()),
+        Arc::clone(&road) as _,
+        extras,
+    )
+    .unwrap();
     let (address, metrics) = (server.local_addr(), server.metrics_addr());
     let (stop, asked) = StopSource::new();
     let task = tokio::spawn(server.run(asked));
@@ -448,6 +454,7 @@ async fn every_door_in_every_state_of_credentials() {
         POST /mcp/call-tool          401 401 403 400 401 405
         POST /invoke                 401 401 403 400 401 405
         POST /operations/execute     401 401 403 400 401 405
+        POST /mcp                    401 401 403 415 401 400
         GET /mcp/info                200 200 200 200 405 405
         GET /mcp/tools               401 401 403 200 401 405
         GET /tools                   401 401 403 200 401 405
@@ -536,7 +543,7 @@ async fn the_lists() {
         cache-control: no-store
         x-request-id: r-1
 
-        {"name":"portcullis","version":"9.9.9","protocol_version":"2026-07-28","protocol_versions":["2026-07-28","2025-11-25","2025-06-18","2025-03-26"],"capabilities":["tools","async_execution"]}"#]]).await;
+        {"name":"portcullis","version":"9.9.9","protocol_version":"2026-07-28","protocol_versions":["2026-07-28","2025-11-25","2025-06-18","2025-03-26"],"capabilities":["tools","async_execution","prompts","resources","completions","logging","tasks"]}"#]]).await;
     check(&server, &format!("GET /stats\n{KEY}"), "", expect![[r#"
         HTTP/1.1 200 OK
         content-type: application/json
@@ -694,7 +701,8 @@ async fn metrics_are_open_here_and_need_a_role_elsewhere() {
 async fn a_path_that_is_no_door_says_so_only_to_somebody() {
     let server = start(json!({})).await;
     let mut shown = "                       none bad off good\n".to_owned();
-    for asked in ["GET /none", "POST /v1/mcp/", "PUT //", "GET /mcp", "GET /.well-known/none", "GET /assets/"]
+    for asked in
+        ["GET /none", "POST /v1/mcp/", "PUT //", "GET /mcpx", "GET /.well-known/none", "GET /assets/"]
     {
         let mut row = format!("{asked:22}");
         for credentials in
@@ -709,7 +717,7 @@ async fn a_path_that_is_no_door_says_so_only_to_somebody() {
         GET /none              401 401 403 404
         POST /v1/mcp/          401 401 403 404
         PUT //                 401 401 403 404
-        GET /mcp               401 401 403 404
+        GET /mcpx              401 401 403 404
         GET /.well-known/none  404 404 404 404
         GET /assets/           404 404 404 404
     "#]]
