@@ -293,7 +293,7 @@ fn base(config: &Config, name: &str, title: &str, about: &str, input: Value) -> 
 }
 
 fn schema<T: JsonSchema>() -> Value {
-    schemars::schema_for!(T).to_value()
+    tool::json::without_rust_formats(schemars::schema_for!(T).to_value())
 }
 
 /// The schema of some arguments, with the configured bound on each path in it.

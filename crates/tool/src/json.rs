@@ -86,6 +86,25 @@ pub fn closed_object(members: &Value, required: &[&str]) -> Value {
     json!({ "type": "object", "properties": members, "required": required, "additionalProperties": false })
 }
 
+/// A schema made from a Rust type, without the names of Rust's number types (`"format": "uint64"`), which validators
+/// elsewhere do not know and complain of.
+#[must_use]
+pub fn without_rust_formats(mut schema: Value) -> Value {
+    match &mut schema {
+        Value::Object(members) => {
+            let is_number =
+                |name: &str| ["uint", "int", "float", "double"].iter().any(|kind| name.starts_with(kind));
+            if members.get("format").and_then(Value::as_str).is_some_and(is_number) {
+                members.shift_remove("format");
+            }
+            members.values_mut().for_each(|member| *member = without_rust_formats(member.take()));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| *item = without_rust_formats(item.take())),
+        _ => {}
+    }
+    schema
+}
+
 /// `{}`.
 #[must_use]
 pub fn empty_object() -> &'static RawValue {

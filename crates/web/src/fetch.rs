@@ -295,7 +295,7 @@ fn describe(config: &Config) -> Tool {
     let mut tool = Tool::reading(name, SOURCE, about, input);
     tool.aliases = vec!["http.fetch".into()];
     tool.title = Some("Fetch a page".into());
-    tool.output = Some(Arc::new(schemars::schema_for!(Fetched).to_value()));
+    tool.output = Some(Arc::new(tool::json::without_rust_formats(schemars::schema_for!(Fetched).to_value())));
     tool.examples = example(config).into_iter().collect();
     tool.labels = vec!["egress".into(), "untrusted".into()];
     // One host that is down says nothing about the others.

@@ -17,6 +17,7 @@ mod docs;
 mod environment;
 mod examples;
 mod fixture;
+mod foreign;
 mod gateway_suites;
 mod house;
 mod http;

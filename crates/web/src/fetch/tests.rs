@@ -484,7 +484,6 @@ fn the_tool_is_described() {
               },
               "status": {
                 "type": "integer",
-                "format": "uint16",
                 "minimum": 0,
                 "maximum": 65535,
                 "description": "The HTTP status. A page that says 404 is a result, not a failure."
@@ -562,7 +561,6 @@ fn the_tool_is_described() {
                   },
                   "offset": {
                     "type": "integer",
-                    "format": "uint64",
                     "minimum": 0,
                     "description": "The byte to begin at."
                   }
