@@ -5,7 +5,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use state::{ChangeFilter, ChangeRecord, ChangeState, JournalEntry};
 use tool::{
-    Audience, Effect, Fault, Identity, Permit, Provider, Reply, Talk, Tool, ToolName, json::closed_object,
+    Answered, Audience, Code, Effect, Fault, Identity, Permit, PrincipalKind, Provider, Question, Reply,
+    Talk, Tool, ToolName, json::closed_object,
 };
 
 use crate::{
@@ -19,6 +20,9 @@ const SOURCE: &str = "changes";
 
 /// The longest that applying may take: the tool that is applied has its own limit within it.
 const APPLY_TIME_MAX: Duration = Duration::from_secs(15 * 60);
+
+/// How much of a difference is shown to whoever is asked to approve it, in characters; `change_review` has all.
+const SHOWN_CHARS_MAX: usize = 8_000;
 
 /// The most changes in one list.
 const LIST_MAX: u32 = 100;
@@ -220,7 +224,10 @@ impl Provider for Room {
             }
             "change_show" => self.show(&permit.parse::<One>()?.change_id, Some(caller)).await,
             "change_review" => self.show(&permit.parse::<One>()?.change_id, None).await,
-            "change_approve" => self.decide(permit.parse()?, caller, Verdict::Approve).await,
+            "change_approve" => {
+                let one = self.confirm(permit.parse()?, caller, &talk).await?;
+                self.decide(one, caller, Verdict::Approve).await
+            }
             "change_deny" => self.decide(permit.parse()?, caller, Verdict::Deny).await,
             "change_withdraw" => {
                 let record = self.desk.withdraw(&permit.parse::<One>()?.change_id, caller).await?;
@@ -258,6 +265,38 @@ impl Room {
         let lines = self.desk.journal(id).await?;
         shown["journal"] = lines.iter().map(line).collect();
         Ok(Reply::value(shown))
+    }
+
+    /// Asks the person at the other end, where that can be done while the call runs, whether exactly this is meant: a
+    /// client that can show a form may be driven by a model, and an approval is a person's. What was shown is what is
+    /// then approved.
+    ///
+    /// Fault: `Conflict` where the person does not say yes.
+    async fn confirm(&self, one: One, approver: &Identity, talk: &Talk) -> Result<One, Fault> {
+        let Some(record) = self.desk.get(&one.change_id).await? else { return Ok(one) };
+        // Who may not approve is told so, and asked nothing.
+        let may_approve =
+            approver.kind == PrincipalKind::Human && record.requester != approver.principal.as_ref();
+        let plan = &record.plan;
+        let diff: String = visible(&plan.diff).chars().take(SHOWN_CHARS_MAX).collect();
+        let text =
+            format!("Approve {} by {}: {}?\n\n{diff}", record.id, record.requester, visible(&plan.summary));
+        let approve = json!({ "type": "boolean", "title": "Approve this change", "default": false });
+        let schema =
+            json!({ "type": "object", "properties": { "approve": approve }, "required": ["approve"] });
+        if !may_approve || talk.can_ask(&Question::form("approve", &text, schema.clone())).is_err() {
+            return Ok(one);
+        }
+        match talk.ask_form("approve", &text, schema).await? {
+            Answered::Accept(answer) if answer["approve"] == true => {
+                let digest = one.plan_digest.unwrap_or_else(|| plan.digest());
+                Ok(One { plan_digest: Some(digest), ..one })
+            }
+            _ => Err(Fault::new(
+                Code::Conflict,
+                format!("{} was not approved: the person asked did not say yes", record.id),
+            )),
+        }
     }
 
     async fn decide(&self, one: One, approver: &Identity, verdict: Verdict) -> Result<Reply, Fault> {

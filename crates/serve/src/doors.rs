@@ -319,7 +319,9 @@ impl Doors {
             return Ok(());
         }
         self.guard.check_host(uri, &visit.headers)?;
-        self.guard.check_origin(method, &visit.headers).map(drop)
+        // A stranger's page does not even get to read from the protocol's endpoint.
+        let as_method = if uri.path() == "/mcp" { &Method::POST } else { method };
+        self.guard.check_origin(as_method, &visit.headers).map(drop)
     }
 
     /// Credentials first, then the method, then the work.

@@ -270,3 +270,40 @@ async fn an_agent_of_the_same_name_as_a_human_is_no_human() {
         expect![[r#"Denied: "alice" is not a human; a change is decided by a human principal"#]],
     );
 }
+
+#[tokio::test]
+async fn a_person_who_can_be_asked_is_asked_before_a_change_is_approved() {
+    use testkit::Scripted;
+    let ask = async |who: Identity, line: Scripted| {
+        let (desk, _clock, _store) = desk(Config::default());
+        let room = open(Arc::clone(&desk));
+        let record = desk.propose(proposal("a.txt", bot())).await.unwrap();
+        let tools = room.tools();
+        let tool = tools.iter().find(|tool| tool.name.as_str() == "change_approve").unwrap();
+        let arguments = json!({ "change_id": record.id });
+        let permit = testkit::permit_for(caller(who), tool, arguments, minutes(1));
+        let line = Arc::new(line);
+        let told = Arc::clone(&line) as Arc<dyn tool::Line>;
+        let answer = room.run(permit, Talk::new(told, Stop::never(), Arc::new(Echo))).await.map(value);
+        let end =
+            answer.map_or_else(|fault| format!("{:?}", fault.code), |shown| shown["status"].to_string());
+        (end, line.heard())
+    };
+    let person = || Scripted::new().declaring(&["elicitation"]);
+    let says = |answer: Value| person().answering("approve", answer);
+    let yes = json!({ "action": "accept", "content": { "approve": true } });
+    let (end, heard) = ask(alice(), says(yes.clone())).await;
+    assert_eq!(end, "\"approved\"");
+    assert!(heard.contains("write 2 bytes to a.txt") && heard.contains("-a"), "the plan is shown: {heard}");
+    for no in [
+        json!({ "action": "accept", "content": { "approve": false } }),
+        json!({ "action": "decline" }),
+        json!({ "action": "cancel" }),
+    ] {
+        assert_eq!(ask(alice(), says(no)).await.0, "Conflict");
+    }
+    // Who cannot be asked is taken by its word, as over REST; who may not approve is asked nothing.
+    assert_eq!(ask(alice(), Scripted::new()).await.0, "\"approved\"");
+    let (end, heard) = ask(bot(), says(yes)).await;
+    assert_eq!((end.as_str(), heard.as_str()), ("Denied", ""));
+}

@@ -22,6 +22,7 @@ mod gateway_suites;
 mod house;
 mod http;
 mod limits;
+mod mcp;
 mod openapi;
 mod pages;
 mod proxy;

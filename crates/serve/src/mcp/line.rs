@@ -95,7 +95,12 @@ impl Ears {
 #[async_trait]
 impl Line for CallLine {
     fn progress(&self, progress: Progress) {
-        if self.ears().token.is_some() {
+        // A task shows what is going on to whoever looks at it.
+        let is_wanted = {
+            let ears = self.ears();
+            ears.token.is_some() || ears.tasks
+        };
+        if is_wanted {
             // A line that is full drops what is older news by the time it could be heard.
             let _ = self.said.try_send(Said::Progress(progress));
         }

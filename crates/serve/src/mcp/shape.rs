@@ -9,7 +9,7 @@ use mcp::{
     to_vec,
 };
 use serde_json::{Map, Value, json, value::RawValue};
-use tool::{Approval, Body, Code, Fault, Kind, Outcome, Reply, Shape, Tool};
+use tool::{Body, Code, Fault, Kind, Outcome, Reply, Shape};
 
 use crate::problem::seconds_up;
 
@@ -79,7 +79,7 @@ impl Mould {
     /// The answer to a call.
     pub(crate) fn ended(&self, kind: &Kind, answer: Answer) -> Ended {
         let result = match answer.result {
-            Ok(reply) => Ok(self.granted(kind, reply, answer.tool.as_deref())),
+            Ok(reply) => Ok(self.granted(kind, reply)),
             Err(fault) => self.refused(kind, fault, answer.tool.is_some(), answer.request_id.as_str()),
         };
         Ended { result, limit: answer.limit }
@@ -101,7 +101,7 @@ impl Mould {
         }
     }
 
-    fn granted(&self, kind: &Kind, reply: Reply, tool: Option<&Tool>) -> Box<RawValue> {
+    fn granted(&self, kind: &Kind, reply: Reply) -> Box<RawValue> {
         let cache = matches!(kind, Kind::ReadResource { .. })
             .then_some(CacheHint { ttl_ms: 0, scope: Scope::Private });
         match reply {
@@ -109,24 +109,22 @@ impl Mould {
                 Body::Raw(raw) => self.dress(&with_notes(raw, &outcome), cache),
                 Body::Value(value) => self.dress(&with_notes(&tool::json::raw(value), &outcome), cache),
             },
-            Reply::Done(outcome) => self.dress(&self.content_of(&outcome, tool), cache),
+            Reply::Done(outcome) => self.dress(&self.content_of(&outcome), cache),
             Reply::NeedsInput(question) => self.result(&error_result(question.text(), None), cache),
             Reply::Task(id) => self.result(&error_result(&format!("it goes on as {}", id.0), None), cache),
         }
     }
 
     /// A plain result as content: as text, and as it is where the revision has that.
-    fn content_of(&self, outcome: &Outcome, tool: Option<&Tool>) -> Box<RawValue> {
+    fn content_of(&self, outcome: &Outcome) -> Box<RawValue> {
         let text = outcome.to_json();
         let mut out = Vec::with_capacity(text.len() * 2 + 96);
         out.extend_from_slice(br#"{"content":[{"type":"text","text":"#);
         text.as_str().splice(&mut out);
         out.extend_from_slice(b"}]");
-        // A plan is not what the tool's own schema promises.
-        let is_planned = tool.is_some_and(|tool| tool.approval == Approval::Needed);
         let is_structured = self.version.has(Feature::StructuredContent)
             && (text.starts_with('{') || self.version.has(Feature::AnyStructuredContent));
-        if is_structured && !(is_planned && tool.is_some_and(|tool| tool.output.is_some())) {
+        if is_structured {
             out.extend_from_slice(br#","structuredContent":"#);
             out.extend_from_slice(text.as_bytes());
         }
