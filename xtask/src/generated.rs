@@ -31,6 +31,7 @@ const COMMANDS: &[&str] = &[
     "deny",
     "apply",
     "health",
+    "install",
     "config",
 ];
 

@@ -5,8 +5,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use state::{Artefacts, Usage};
 use tool::{
-    Audience, Clock, Code, Effect, Fault, Hygiene, Permit, Provider, Reply, Talk, Tool, ToolName,
-    json::closed_object,
+    Audience, Clock, Code, Effect, Fault, Hygiene, Kind, Outcome, Permit, Provider, Purpose, Reply, Resource,
+    Talk, Tool, ToolName, json::closed_object,
 };
 
 use crate::{
@@ -17,8 +17,11 @@ use crate::{
 /// What these tools talk to, in policy, health and metrics.
 const SOURCE: &str = "admin";
 
-/// What `artefact_read` talks to, which is not administration.
+/// What reads kept results talks to, which is not administration.
 const ARTEFACTS: &str = "artefacts";
+
+/// The tool that stands for kept results as resources.
+const ARTEFACT_RESOURCE: &str = "artefact_resource";
 
 const SHORT: Duration = Duration::from_secs(10);
 const LONG: Duration = Duration::from_secs(600);
@@ -42,6 +45,7 @@ struct Line {
     effect: Effect,
     source: &'static str,
     audience: Audience,
+    purpose: Purpose,
     time_max: Duration,
     hygiene: Hygiene,
     input: fn() -> Value,
@@ -55,6 +59,7 @@ const ADMIN: Line = Line {
     effect: Effect::Reads,
     source: SOURCE,
     audience: Audience::Admins,
+    purpose: Purpose::Call,
     time_max: SHORT,
     // The beginnings of keys tell keys apart, and must not be taken for whole ones.
     hygiene: Hygiene::Standard,
@@ -138,6 +143,16 @@ const TABLE: &[Line] = &[
         example: r#"{"artefact": "art_00112233445566778899aabbccddeeff", "offset": 0}"#,
         ..ADMIN
     },
+    Line {
+        name: ARTEFACT_RESOURCE,
+        about: "Reads a whole result that was too large to send, as the resource artefact:///<handle>. Only the caller's own.",
+        source: ARTEFACTS,
+        audience: Audience::Callers,
+        purpose: Purpose::Resource,
+        input: uri_schema,
+        example: r#"{"uri": "artefact:///art_00112233445566778899aabbccddeeff"}"#,
+        ..ADMIN
+    },
 ];
 
 impl Line {
@@ -146,6 +161,7 @@ impl Line {
         let mut tool = Tool::reading(name, self.source, self.about, (self.input)());
         tool.effect = self.effect;
         tool.audience = self.audience;
+        tool.purpose = self.purpose;
         tool.time_max = self.time_max;
         tool.hygiene = self.hygiene;
         tool.examples = vec![serde_json::from_str(self.example).expect("the examples in the table are JSON")];
@@ -234,6 +250,17 @@ fn artefact_schema() -> Value {
     closed_object(&members, &["artefact"])
 }
 
+fn uri_schema() -> Value {
+    let uri = json!({ "type": "string", "minLength": 1, "maxLength": 128, "description": "The URI: artefact:/// and the handle." });
+    closed_object(&json!({ "uri": uri }), &["uri"])
+}
+
+/// The arguments of `artefact_resource`.
+#[derive(Deserialize)]
+struct OneUri {
+    uri: String,
+}
+
 /// The arguments of `keys_revoke`.
 #[derive(Deserialize)]
 struct OneKey {
@@ -253,13 +280,19 @@ struct Room {
     clock: Arc<dyn Clock>,
     house: Arc<dyn House>,
     tools: Arc<[Arc<Tool>]>,
+    templates: Arc<[Arc<Resource>]>,
 }
 
 pub(crate) fn open(parts: AdminParts) -> Arc<dyn Provider> {
     let AdminParts { keys, usage, artefacts, maker, clock, house } = parts;
     let desk = KeyDesk { keys, maker, clock: Arc::clone(&clock), house: Arc::clone(&house) };
     let tools = TABLE.iter().map(|line| Arc::new(line.tool())).collect();
-    Arc::new(Room { desk, usage, artefacts, clock, house, tools })
+    let templates = Arc::from([Arc::new(artefacts::listing(artefact_resource()))]);
+    Arc::new(Room { desk, usage, artefacts, clock, house, tools, templates })
+}
+
+fn artefact_resource() -> ToolName {
+    ToolName::parse(ARTEFACT_RESOURCE).expect("the names in the table are tool names")
 }
 
 #[async_trait]
@@ -270,6 +303,15 @@ impl Provider for Room {
 
     fn tools(&self) -> Arc<[Arc<Tool>]> {
         Arc::clone(&self.tools)
+    }
+
+    fn templates(&self) -> Arc<[Arc<Resource>]> {
+        Arc::clone(&self.templates)
+    }
+
+    fn reads(&self, uri: &str) -> Option<ToolName> {
+        let is_ours = uri == artefacts::TEMPLATE || artefacts::handle_of(uri).is_some();
+        is_ours.then(artefact_resource)
     }
 
     async fn run(&self, permit: Permit, _talk: Talk) -> Result<Reply, Fault> {
@@ -293,6 +335,7 @@ impl Provider for Room {
                 let (artefacts, now) = (self.artefacts.as_ref(), self.clock.now());
                 artefacts::read(artefacts, &caller.principal, permit.parse()?, now).await?
             }
+            ARTEFACT_RESOURCE => return Ok(Reply::Done(self.artefact(&permit).await?)),
             other => return Err(Fault::internal(format!("{other} is not in the table of {SOURCE}"))),
         };
         Ok(Reply::value(value))
@@ -300,6 +343,16 @@ impl Provider for Room {
 }
 
 impl Room {
+    /// A kept result as a resource, or a completion of its template.
+    async fn artefact(&self, permit: &Permit) -> Result<Outcome, Fault> {
+        if matches!(permit.call().kind, Kind::Complete { .. }) {
+            return Ok(artefacts::no_completion());
+        }
+        let (uri, principal) = (permit.parse::<OneUri>()?.uri, &permit.caller().principal);
+        let bytes_max = permit.tool().bytes_max;
+        artefacts::whole(self.artefacts.as_ref(), principal, &uri, bytes_max, self.clock.now()).await
+    }
+
     async fn usage(&self, whose: WhoseUsage) -> Result<Value, Fault> {
         let now = self.clock.now();
         let mut keys = match whose.key {

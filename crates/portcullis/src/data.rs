@@ -208,11 +208,19 @@ pub(crate) fn config_for(globals: &Globals, dir: &Path) -> Option<PathBuf> {
     if let Some(named) = &globals.config {
         return Some(named.clone());
     }
-    let noted = fs::read(dir.join("server.json")).ok();
-    let noted: Option<Value> = noted.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    let noted = noted.and_then(|note| note["config"].as_str().map(PathBuf::from));
+    let noted = server_note(dir).and_then(|note| note["config"].as_str().map(PathBuf::from));
     let own = dir.join(CONFIG_FILE);
     noted.filter(|file| file.is_file()).or_else(|| own.is_file().then_some(own)).or_else(|| config_file(None))
+}
+
+/// Where the last server on a folder listened, without a path: `http://127.0.0.1:8000`.
+pub(crate) fn noted_url(dir: &Path) -> Option<String> {
+    server_note(dir)?["url"].as_str().map(str::to_owned)
+}
+
+/// What [`DataFolder::note_server`] noted.
+fn server_note(dir: &Path) -> Option<Value> {
+    serde_json::from_slice(&fs::read(dir.join("server.json")).ok()?).ok()
 }
 
 /// Remembers a folder as the last one, for commands that name none. Best effort.

@@ -10,6 +10,7 @@ mod catalogue;
 mod config;
 mod fault;
 pub mod json;
+mod ordered;
 mod permit;
 mod plan;
 mod provider;
@@ -28,6 +29,7 @@ pub use catalogue::{
 };
 pub use config::{ConfigFault, Meter, Parts, SecretRef, Secrets};
 pub use fault::{Blame, Code, Fault, FaultRow, Status};
+pub use ordered::Ordered;
 pub use permit::{GateSeal, Permit};
 pub use plan::{Plan, Risk, Standing};
 pub use provider::{Calls, Probe, ProbeState, Provider};

@@ -5,7 +5,6 @@ mod answer;
 mod check;
 mod config;
 mod errors;
-mod ordered;
 mod path;
 mod provider;
 mod request;
@@ -15,7 +14,6 @@ pub use config::{
     ApiConfig, AuthConfig, BasicAuth, BodyKind, Config, DeprecatedConfig, EffectConfig, ErrorConfig, ErrorOn,
     ErrorWord, HeaderAuth, MethodConfig, ParameterConfig, ParameterType, Place, ResponseConfig, ToolConfig,
 };
-pub use ordered::Ordered;
 pub use provider::open;
 
 #[cfg(test)]

@@ -118,6 +118,91 @@ async fn the_largest_piece_fits_into_one_answer() {
     assert!(shown.to_string().len() <= tool.bytes_max, "a cut answer would be kept again, for ever");
 }
 
+/// Reads it as a resource.
+async fn read(bed: &Bed, who: &str, uri: &str) -> Result<Value, tool::Fault> {
+    let outcome = bed.run_as(who, PrincipalKind::Agent, "artefact_resource", json!({ "uri": uri })).await?;
+    assert_eq!(outcome.shape, tool::Shape::Content);
+    Ok(outcome.to_value())
+}
+
+async fn check_resource(content: &[u8], expected: Expect) {
+    let bed = Bed::new().await;
+    keep(&bed, content).await;
+    let shown = read(&bed, "root", &format!("artefact:///{HANDLE}")).await;
+    check(&shown.map(|shown| shown["contents"][0].to_string().into()), expected);
+}
+
+#[tokio::test]
+async fn a_kept_result_is_a_resource_too() {
+    check_resource(b"{\"n\":18446744073709551616}", expect![[r#"{"uri":"artefact:///art_00112233445566778899aabbccddeeff","mimeType":"application/json","text":"{\"n\":18446744073709551616}"}"#]]).await;
+    check_resource("plain ä\n".as_bytes(), expect![[r#"{"uri":"artefact:///art_00112233445566778899aabbccddeeff","mimeType":"text/plain","text":"plain ä\n"}"#]]).await;
+    check_resource(
+        b"",
+        expect![[
+            r#"{"uri":"artefact:///art_00112233445566778899aabbccddeeff","mimeType":"text/plain","text":""}"#
+        ]],
+    )
+    .await;
+    check_resource(b"\xff\xfe\x00", expect![[r#"{"uri":"artefact:///art_00112233445566778899aabbccddeeff","mimeType":"application/octet-stream","blob":"//4A"}"#]]).await;
+}
+
+#[tokio::test]
+async fn a_resource_is_whole_or_refused_with_what_to_do() {
+    let bed = Bed::new().await;
+    let tools = bed.room.tools();
+    let tool = tools.iter().find(|tool| tool.name.as_str() == "artefact_resource").unwrap();
+    let uri = format!("artefact:///{HANDLE}");
+    let around = read(&bed, "root", &uri).await.err().map(|fault| fault.code);
+    assert_eq!(around, Some(Code::NotFound), "nothing is kept yet");
+    keep(&bed, b"").await;
+    // Of an empty text the answer is all envelope; letters take a byte each.
+    let envelope = read(&bed, "root", &uri).await.unwrap().to_string().len();
+    for (bytes, fits) in [(tool.bytes_max - envelope, true), (tool.bytes_max - envelope + 1, false)] {
+        let bed = Bed::new().await;
+        keep(&bed, &vec![b'x'; bytes]).await;
+        assert_eq!(read(&bed, "root", &uri).await.is_ok(), fits, "{bytes}");
+    }
+    let bed = Bed::new().await;
+    keep(&bed, &vec![b'x'; tool.bytes_max + 1]).await;
+    check(
+        &read(&bed, "root", &uri).await,
+        expect![[
+            r#"BadArguments at "/uri": the result has 2097153 bytes, and as a resource it is read whole, in an answer of at most 2097152; read it in pieces with artefact_read"#
+        ]],
+    );
+}
+
+#[tokio::test]
+async fn nobody_reads_what_is_not_theirs_and_no_other_uri_is_ours() {
+    let bed = Bed::new().await;
+    keep(&bed, b"mine").await;
+    let uri = format!("artefact:///{HANDLE}");
+    assert!(read(&bed, "root", &uri).await.is_ok());
+    let other = read(&bed, "eve", &uri).await.unwrap_err();
+    let none = read(&bed, "root", "artefact:///art_none").await.unwrap_err();
+    assert_eq!((other.code, none.code), (Code::NotFound, Code::NotFound));
+    assert_eq!(other.text, format!("Resource not found: {uri}"));
+    bed.clock.pass(Duration::from_secs(3_600));
+    assert_eq!(read(&bed, "root", &uri).await.unwrap_err().text, other.text, "a late one finds nothing");
+    for (uri, ours) in [
+        (uri.as_str(), true),
+        ("artefact:///{handle}", true),
+        ("artefact:///", false),
+        ("artefact:///art_1/x", false),
+        ("artefact:///%61", false),
+        ("artefact://host/art_1", false),
+        ("ARTEFACT:///art_1", false),
+        (&format!("artefact:///{}", "x".repeat(64)), true),
+        (&format!("artefact:///{}", "x".repeat(65)), false),
+    ] {
+        assert_eq!(bed.room.reads(uri).is_some(), ours, "{uri}");
+    }
+    let template = read(&bed, "root", "artefact:///{handle}").await.unwrap_err();
+    assert_eq!(template.code, Code::NotFound, "a template is nothing to read");
+    let listed = &bed.room.templates()[0];
+    assert_eq!((&*listed.uri, listed.tool.as_str()), ("artefact:///{handle}", "artefact_resource"));
+}
+
 /// Reads it all, piece by piece.
 async fn whole(bed: &Bed, limit: u64) -> String {
     let (mut text, mut next) = (String::new(), json!(0));

@@ -35,7 +35,8 @@ async fn the_table() {
         config_reload admin changes admins {}
         audit_tail admin reads admins {"count":{"type":"integer","minimum":1,"maximum":1000,"default":50,"description":"How many at most."},"event":{"type":"string","minLength":1,"maxLength":128,"description":"Only this event, such as `call.outcome` or `auth.refused`."},"principal":{"type":"string","minLength":1,"maxLength":128,"description":"Only calls of this principal."},"tool":{"type":"string","minLength":1,"maxLength":128,"description":"Only calls of this tool."},"request_id":{"type":"string","minLength":1,"maxLength":128,"description":"Only this call."},"since_seq":{"type":"integer","minimum":0,"description":"Only records after this sequence number."}}
         audit_verify admin reads admins {}
-        artefact_read artefacts reads callers {"artefact":{"type":"string","minLength":1,"maxLength":64,"description":"The handle, from the answer that was cut."},"offset":{"type":"integer","minimum":0,"maximum":9007199254740991,"default":0,"description":"The byte to begin at."},"limit":{"type":"integer","minimum":16,"maximum":262144,"default":65536,"description":"How many bytes at most."}}"#]].assert_eq(&lines.join("\n"));
+        artefact_read artefacts reads callers {"artefact":{"type":"string","minLength":1,"maxLength":64,"description":"The handle, from the answer that was cut."},"offset":{"type":"integer","minimum":0,"maximum":9007199254740991,"default":0,"description":"The byte to begin at."},"limit":{"type":"integer","minimum":16,"maximum":262144,"default":65536,"description":"How many bytes at most."}}
+        artefact_resource artefacts reads callers {"uri":{"type":"string","minLength":1,"maxLength":128,"description":"The URI: artefact:/// and the handle."}}"#]].assert_eq(&lines.join("\n"));
 }
 
 #[tokio::test]

@@ -164,8 +164,8 @@ impl App {
         let house = AppHouse::new();
         let fixed = fixed_rooms(&store, &ring, &desk, &maker, &clock, &house);
         let rooms = Rooms::open(&loaded, &parts, fixed).await.map_err(|faults| problems(&loaded, faults))?;
-        let snapshot = Snapshot::build(loaded.config.gate(), rooms.providers());
-        let snapshot = snapshot.map_err(|faults| problems(&loaded, faults))?;
+        let snapshot =
+            snapshot(&loaded.config, rooms.providers()).map_err(|faults| problems(&loaded, faults))?;
         let hasher = maker.clone();
         let gate_parts = gate::Parts {
             seal: Seal::Own(mint()?),
@@ -313,6 +313,16 @@ impl Core {
     }
 }
 
+/// The tools, the rules and the limits of a configuration whose rooms these are.
+fn snapshot(
+    config: &config::Config,
+    providers: Vec<Arc<dyn Provider>>,
+) -> Result<Arc<Snapshot>, Vec<ConfigFault>> {
+    let snapshot = Snapshot::build(config.gate(), providers)?;
+    let faults = config.check_against(snapshot.catalogue.tools());
+    if faults.is_empty() { Ok(snapshot) } else { Err(faults) }
+}
+
 /// The rooms that every house has: changes and administration.
 fn fixed_rooms(
     store: &Arc<SqliteStore>,
@@ -375,7 +385,7 @@ pub(crate) async fn check(mut examined: Examined) -> Result<String, Problems> {
 async fn check_rooms(examined: &mut Examined, parts: &Parts, fixed: Vec<Arc<dyn Provider>>) {
     let (rooms, faults) = Rooms::open_what_opens(&examined.loaded, parts, fixed).await;
     if faults.is_empty() && examined.knows_every_tool() {
-        let built = Snapshot::build(examined.loaded.config.gate(), rooms.providers());
+        let built = snapshot(&examined.loaded.config, rooms.providers());
         examined.add(built.err().unwrap_or_default());
     }
     examined.add(faults);

@@ -16,6 +16,12 @@ const TABLE: &[(&str, Opener)] = &[
     ("rest", |config, parts| config.rest.as_ref().map(|section| web::rest::open(section, parts))),
     ("fetch", |config, parts| config.fetch.as_ref().map(|section| web::fetch::open(section, parts))),
     ("files", |config, parts| config.files.as_ref().map(|section| files::open(section, parts))),
+    ("prompts", |config, parts| {
+        config.prompts.as_ref().map(|section| content::prompts::open(section, parts))
+    }),
+    ("resources", |config, parts| {
+        config.resources.as_ref().map(|section| content::resources::open(section, parts))
+    }),
 ];
 
 /// The rooms that are open.

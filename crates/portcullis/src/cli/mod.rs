@@ -7,6 +7,7 @@ mod check;
 mod config;
 mod demo;
 mod health;
+mod install;
 mod keys;
 mod out;
 mod serve;
@@ -31,7 +32,8 @@ const EXAMPLES: &str = "\x1b[1mExamples:\x1b[0m
   portcullis keys create ci --principal ci-bot    make a key; its secret is shown once
   portcullis pending                              changes that wait for approval
   portcullis approve chg_k3Jd0a                   approve one, after reading its diff
-  portcullis audit verify                         check the audit log, link by link";
+  portcullis audit verify                         check the audit log, link by link
+  portcullis install claude-code                  what a client of MCP needs";
 
 const AFTER: &str = "\x1b[1mExit codes:\x1b[0m
   0  done
@@ -103,6 +105,8 @@ enum Command {
     Apply(changes::ApplyArgs),
     /// Ask whether a server is ready, for containers without curl: exit code 0 where it is
     Health(health::HealthArgs),
+    /// Print what an MCP client needs in its configuration to reach this server
+    Install(install::InstallArgs),
     /// Show the configuration as it is taken, or its schema
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -156,6 +160,7 @@ async fn run(cli: Cli, out: &Out) -> Result<(), Failure> {
         Command::Deny(args) => changes::deny(args, globals, out).await,
         Command::Apply(args) => changes::apply(args, globals, out).await,
         Command::Health(args) => health::run(args, globals, out).await,
+        Command::Install(args) => install::run(&args, globals, out),
         Command::Config(command) => config::run(&command, globals, out),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -82,7 +82,15 @@ impl Examined {
 }
 
 /// The parts that tools come from.
-const NAMING: &[&str] = &["/sql/databases/*/query", "/sql/tools/*", "/rest/tools/*", "/fetch", "/files"];
+const NAMING: &[&str] = &[
+    "/sql/databases/*/query",
+    "/sql/tools/*",
+    "/rest/tools/*",
+    "/fetch",
+    "/files",
+    "/prompts/*",
+    "/resources/*",
+];
 
 /// What a fault at a place may only follow from: parts that are left out, or that are in one that is. `*` stands for one
 /// name, `=` for the one that the fault's first `*` stands for, `/**` for all that is beneath as well. The first row
@@ -108,6 +116,8 @@ const FOLLOWS: &[(&str, &[&str])] = &[
     ("/rest/tools/*", &["/rest/tools/=/**", "/rest/apis/*"]),
     ("/rest/apis/*", &["/rest/apis/=/**"]),
     ("/files/root", &["/files/root", "/lab/**"]),
+    ("/prompts/*", &["/prompts/=/**"]),
+    ("/resources/*", &["/resources/=/**"]),
 ];
 
 /// True where a fault at this place may only follow from what is left out.

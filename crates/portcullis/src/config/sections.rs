@@ -1,12 +1,12 @@
 //! The whole configuration, as a struct of sections. Each room owns the struct of its section; here are only the
 //! binary's own.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use gate::{BreakerConfig, LimitsConfig, OutputConfig, PrincipalConfig, RoleConfig, TierConfig, ToolConfig};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tool::{ConfigFault, SecretRef, json::push_pointer};
+use tool::{ConfigFault, Purpose, SecretRef, Tool, json::push_pointer};
 
 /// The configuration of Portcullis. Unknown keys are errors; relative paths start at the folder of the file.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -41,6 +41,13 @@ pub(crate) struct Config {
     pub fetch: Option<web::fetch::Config>,
     /// A folder of files and the tools that work on it.
     pub files: Option<files::Config>,
+    /// Prompts that callers fill in for their models, by name. Rules go by the tool `prompt_<name>`; what its calls
+    /// touch is `prompt:<name>`.
+    pub prompts: Option<content::prompts::Config>,
+    /// Texts and files that callers read, by URI. One with `{variable}` in it is a template (RFC 6570, level 1, and
+    /// `{+variable}` for a piece of a URI); of several that fit, the first in the order of their texts counts. Rules go
+    /// by the tool `resource_<name>`; what its calls touch is the URI.
+    pub resources: Option<content::resources::Config>,
     /// Sample services, for trying things out.
     pub lab: Option<lab::Config>,
     /// The audit log.
@@ -225,9 +232,37 @@ impl Config {
         faults.extend(self.rest.iter().flat_map(web::rest::Config::check));
         faults.extend(self.fetch.iter().flat_map(web::fetch::Config::check));
         faults.extend(self.files.iter().flat_map(files::Config::check));
+        faults.extend(self.prompts.iter().flat_map(content::prompts::Config::check));
+        faults.extend(self.resources.iter().flat_map(content::resources::Config::check));
         faults.extend(self.lab.iter().flat_map(lab::Config::check));
         faults.extend(self.bootstrap.check(&self.principals));
         faults
+    }
+
+    /// What can be said only where the tools are known: what completions ask must be a tool, and one that only reads.
+    pub(crate) fn check_against(&self, tools: &[Arc<Tool>]) -> Vec<ConfigFault> {
+        let of_prompts = self.prompts.iter().flat_map(content::prompts::Config::completions);
+        let of_resources = self.resources.iter().flat_map(content::resources::Config::completions);
+        let fault = |asked: content::Completion<'_>| check_completion(asked, tools);
+        of_prompts.chain(of_resources).filter_map(fault).collect()
+    }
+}
+
+fn check_completion(asked: content::Completion<'_>, tools: &[Arc<Tool>]) -> Option<ConfigFault> {
+    let called = || tools.iter().filter(|tool| tool.purpose == Purpose::Call);
+    match called().find(|tool| tool.name.as_str() == asked.tool) {
+        Some(tool) if !tool.has_effect() => None,
+        Some(tool) => {
+            let text = format!("{} changes something, and nobody expects that while they type", tool.name);
+            Some(ConfigFault::new(asked.pointer, text).hint("name a tool that only reads"))
+        }
+        None => {
+            let mut fault = ConfigFault::new(asked.pointer, format!("there is no tool {:?}", asked.tool));
+            let known: Vec<String> = called().map(|tool| tool.name.to_string()).collect();
+            fault.hint =
+                super::schema::nearest(asked.tool, &known).map(|near| format!("did you mean {near:?}?"));
+            Some(fault)
+        }
     }
 }
 

@@ -62,6 +62,17 @@ impl App {
         let lab = format!("127.0.0.1:{}", free_port());
         let config = edit(QUICKSTART).replace("${PORTCULLIS_LAB_LISTEN:-127.0.0.1:8098}", &lab);
         fs::write(data.join("portcullis.yaml"), config).unwrap();
+        Self::begin(home, lab)
+    }
+
+    /// A folder with a `portcullis.yaml` and what it needs, copied.
+    pub(crate) fn of_folder(folder: &Path) -> Self {
+        let home = tempfile::Builder::new().prefix("portcullis-it-").tempdir().unwrap();
+        copy(folder, &home.path().join("data"));
+        Self::begin(home, String::new())
+    }
+
+    fn begin(home: TempDir, lab: String) -> Self {
         let (server, ready) = launch(home.path());
         let word = |name: &str| ready[name].as_str().unwrap_or_default().to_owned();
         let url = word("url");
@@ -195,6 +206,20 @@ impl Drop for App {
 /// Runs the command line in an empty folder, where no server is.
 pub(crate) fn alone(home: &Path, args: &[&str]) -> Said {
     said(program(home).args(args).stdin(Stdio::null()).output().unwrap())
+}
+
+/// Copies a folder and all that is in it.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
 }
 
 /// Asks again until it is so; a test that waits longer than half a minute has failed.

@@ -226,3 +226,38 @@ fn help_leads_with_examples() {
     assert_eq!(help.code, 0);
     assert!(help.out.find("Examples:").unwrap() < help.out.find("Usage:").unwrap(), "{}", help.out);
 }
+
+/// The snippet alone is on standard output, so that it can be piped.
+#[test]
+fn what_a_client_needs_is_printed_and_nothing_is_written() {
+    let home = tempfile::tempdir().unwrap();
+    let said = alone(home.path(), &["install", "claude-code"]);
+    let url = |said: &Said| json(said)["mcpServers"]["portcullis"]["url"].as_str().unwrap().to_owned();
+    assert_eq!((said.code, url(&said).as_str()), (0, "http://127.0.0.1:8000/mcp"), "{said:?}");
+    assert!(said.err.contains("~/.claude.json") && !said.out.contains("claude mcp add"), "{said:?}");
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0, "nothing is written");
+    let codex = alone(
+        home.path(),
+        &["install", "codex", "--name", "gate", "--url", "https://gate.example.com", "--json"],
+    );
+    assert_eq!(
+        json(&codex)["snippet"]["mcp_servers"]["gate"]["url"],
+        "https://gate.example.com/mcp",
+        "{codex:?}"
+    );
+    assert_eq!((json(&codex)["format"].as_str(), codex.err.as_str()), (Some("toml"), ""));
+    let unknown = alone(home.path(), &["install", "gemini", "--stdio"]);
+    assert_eq!((unknown.code, unknown.out.as_str()), (2, ""), "{unknown:?}");
+    let both = alone(home.path(), &["install", "gemini", "--stdio", "--url", "http://x"]);
+    assert_eq!(both.code, 2, "{both:?}");
+
+    let app = App::start();
+    let said = app.cli(&["install", "cursor"]);
+    assert_eq!(url(&said), format!("{}/mcp", app.url));
+    let said = app.cli(&["install", "claude-desktop", "--stdio"]);
+    let entry = json(&said)["mcpServers"]["portcullis"].clone();
+    assert_eq!(entry["command"], crate::app::PROGRAM, "{said:?}");
+    let (config, data) = (app.config().canonicalize().unwrap(), app.data());
+    let args = ["stdio", "--config", config.to_str().unwrap(), "--data", data.to_str().unwrap()];
+    assert_eq!(entry["args"], serde_json::json!(args));
+}

@@ -1,10 +1,14 @@
 //! Every configuration of `examples/` is good, starts, and does what it is there to show.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
+use expect_test::expect;
 use serde_json::json;
 
-use crate::app::{App, QUICKSTART, alone};
+use crate::app::{App, QUICKSTART, alone, copy};
 
 /// Checks an example in an empty folder, then starts it.
 fn start(example: &'static str) -> App {
@@ -31,6 +35,70 @@ fn every_example_is_tried() {
 fn the_quickstart_starts() {
     let app = start(QUICKSTART);
     assert_eq!(app.done("get_top_customers", &json!({ "limit": 1 }))["total_count"], 243);
+}
+
+fn runbooks() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/runbooks")
+}
+
+#[test]
+fn the_example_of_runbooks() {
+    let app = App::of_folder(&runbooks());
+    let page = app.done("list_customers", &json!({ "limit": 2 }));
+    assert_eq!(page["customers"].as_array().map(Vec::len), Some(2), "{page}");
+    // What stands for a prompt or a resource is no tool.
+    for name in ["prompt_incident", "resource_runbook", "resource_on_call"] {
+        assert_eq!(
+            app.call(name, &json!({ "symptom": "x", "uri": "docs:///on-call" })).status,
+            404,
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn the_example_of_runbooks_is_good_and_what_is_wrong_with_it_is_said() {
+    let home = tempfile::tempdir().unwrap();
+    copy(&runbooks(), home.path());
+    let checked = alone(home.path(), &["check"]);
+    assert_eq!(checked.code, 0, "{checked:?}");
+    let file = home.path().join("portcullis.yaml");
+    let text = fs::read_to_string(&file).unwrap();
+    let wrong = text
+        .replace("{symptom}", "{symptm}")
+        .replace("tool: list_customers,", "tool: list_custmers,")
+        .replace("name: runbook\n", "name: on_call\n");
+    fs::write(&file, wrong).unwrap();
+    let checked = alone(home.path(), &["check", "--no-color"]);
+    expect![[r#"
+        error: there is no argument "symptm"
+          --> portcullis.yaml:57:11 (/prompts/incident/messages/0/text)
+            |
+         57 |           We have an incident. Severity: {severity}. Affected: {customer}.
+            |           ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+          help: did you mean "symptom"?
+
+        error: there are two resources named "on_call"; rename one
+          --> portcullis.yaml:68:11 (/resources/runbook:~1~1~1{name}/name)
+            |
+         68 |     name: on_call
+            |           ^^^^^^^
+
+        portcullis.yaml: 2 problems
+    "#]]
+    .assert_eq(&checked.err);
+    fs::write(&file, text.replace("tool: list_customers,", "tool: list_custmers,")).unwrap();
+    let checked = alone(home.path(), &["check", "--no-color"]);
+    expect![[r#"
+        error: there is no tool "list_custmers"
+          --> portcullis.yaml:53:27 (/prompts/incident/arguments/customer/complete/tool)
+            |
+         53 |         complete: { tool: list_custmers, arguments: { limit: 500 }, pointer: "/customers/*/name" }
+            |                           ^^^^^^^^^^^^^
+          help: did you mean "list_customers"?
+
+        portcullis.yaml: 1 problem
+    "#]].assert_eq(&checked.err);
 }
 
 #[test]

@@ -37,11 +37,21 @@ fn the_readme_shows_what_happens() {
 }
 
 #[test]
-fn every_rule_of_the_page_on_policy_is_taken() {
-    let page = fs::read_to_string(place("docs/policy.md")).unwrap();
+fn every_block_of_the_page_on_policy_is_taken() {
+    blocks_are_taken("docs/policy.md", 6);
+}
+
+#[test]
+fn every_block_of_the_page_on_prompts_and_resources_is_taken() {
+    blocks_are_taken("docs/prompts-and-resources.md", 3);
+}
+
+/// Each block of configuration is good in place of its sections of the quickstart.
+fn blocks_are_taken(page: &str, at_least: usize) {
+    let page = fs::read_to_string(place(page)).unwrap();
     let blocks: Vec<&str> =
         page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    assert!(blocks.len() > 5);
+    assert!(blocks.len() >= at_least);
     for block in blocks {
         let home = tempfile::tempdir().unwrap();
         let sections: Vec<&str> =

@@ -3,9 +3,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value};
-use tool::SecretRef;
-
-use super::ordered::Ordered;
+use tool::{Ordered, SecretRef};
 
 /// The `rest:` section: REST APIs, and the tools that call them.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
