@@ -1,4 +1,4 @@
-//! CPU per call over REST with every step on, beside a bare axum handler that parses and answers the same JSON; idle
+//! CPU per call over REST and over MCP with every step on, beside bare axum handlers that parse and answer the same JSON;
 //! memory and start time beside it. Run by `cargo xtask bench`; `--write` keeps the table in bench/RESULTS.md.
 #![allow(clippy::print_stdout, reason = "the table is what it is for")]
 
@@ -24,6 +24,9 @@ const SLICE: usize = 20_000;
 /// Slices per server.
 const SLICES: usize = 5;
 
+/// Sessions that are begun for the measure of their memory.
+const SESSIONS: usize = 10_000;
+
 /// How often the start is timed; the median counts.
 const STARTS: usize = 11;
 
@@ -36,11 +39,11 @@ struct Server {
     key: String,
 }
 
-/// One way of calling: its name in the table, the server, the path.
+/// One way of calling: its name in the table, the server, the request.
 struct Case<'a> {
     name: &'static str,
     server: &'a Server,
-    path: &'static str,
+    request: String,
     ticks: u64,
     wall: Duration,
 }
@@ -54,27 +57,31 @@ fn main() -> Result<()> {
     let bare = bare(&folder.join("bare"))?;
     let gate = gate(&folder.join("portcullis"), home.path())?;
     let idle = memory(gate.child.id())?;
-    let mut cases = [
-        Case::new("bare axum handler", &bare, "/v1/mcp/sum"),
-        Case::new("portcullis, answer from its cache", &gate, "/v1/mcp/sum_cached"),
-        Case::new("portcullis, SELECT from SQLite", &gate, "/v1/mcp/sum"),
+    let cases = [
+        Case::new("bare axum handler", &bare, rest(&bare, "/v1/mcp/sum")),
+        Case::new("portcullis, answer from its cache", &gate, rest(&gate, "/v1/mcp/sum_cached")),
+        Case::new("portcullis, SELECT from SQLite", &gate, rest(&gate, "/v1/mcp/sum")),
     ];
-    for case in &mut cases {
-        case.slice(SLICE / 4)?;
-        (case.ticks, case.wall) = (0, Duration::ZERO);
-    }
-    for _ in 0..SLICES {
-        for case in &mut cases {
-            case.slice(SLICE)?;
-        }
-    }
-    let mut page = table(&cases)?;
+    let mut page = format!("## REST\n\n{}", measured(cases)?);
     let loaded = memory(gate.child.id())?;
+    let session = begin_session(&gate)?;
+    let cases = [
+        Case::new("bare axum JSON-RPC handler", &bare, legacy(&bare, "none", "sum")),
+        Case::new("portcullis, 2026-07-28, answer from its cache", &gate, modern(&gate, "sum_cached")),
+        Case::new(
+            "portcullis, 2025-11-25 session, answer from its cache",
+            &gate,
+            legacy(&gate, &session, "sum_cached"),
+        ),
+    ];
+    page.push_str(&format!("\n## MCP\n\n{}", measured(cases)?));
+    let per_session = session_memory(&gate)?;
     drop(gate);
     let start = start_time(&folder.join("portcullis"), home.path())?;
     page.push_str(&format!(
         "\n| | measured | goal |\n| --- | --- | --- |\n| idle memory (resident) | {:.1} MB | {} MB |\n\
-         | memory after the load | {:.1} MB | |\n| start to the first call | {} ms | {} ms |\n",
+         | memory after the load | {:.1} MB | |\n| memory of an idle older MCP session ({SESSIONS} of them) | {per_session} B | 2048 B |\n\
+         | start to the first call | {} ms | {} ms |\n",
         megabytes(idle),
         GOALS.1 >> 20,
         megabytes(loaded),
@@ -89,8 +96,8 @@ fn main() -> Result<()> {
 }
 
 impl<'a> Case<'a> {
-    fn new(name: &'static str, server: &'a Server, path: &'static str) -> Self {
-        Self { name, server, path, ticks: 0, wall: Duration::ZERO }
+    fn new(name: &'static str, server: &'a Server, request: String) -> Self {
+        Self { name, server, request, ticks: 0, wall: Duration::ZERO }
     }
 
     /// So many calls over all connections, and what they cost the server.
@@ -99,7 +106,7 @@ impl<'a> Case<'a> {
         let (before, started) = (cpu_ticks(pid)?, Instant::now());
         std::thread::scope(|scope| {
             let clients: Vec<_> = (0..CONNECTIONS)
-                .map(|_| scope.spawn(|| client(self.server, self.path, calls / CONNECTIONS)))
+                .map(|_| scope.spawn(|| client(self.server, &self.request, calls / CONNECTIONS)))
                 .collect();
             clients.into_iter().try_for_each(|client| client.join().expect("a client does not panic"))
         })?;
@@ -114,15 +121,109 @@ impl<'a> Case<'a> {
     }
 }
 
-/// One connection, one call after the other. Every answer must be the sum.
-fn client(server: &Server, path: &str, calls: usize) -> Result<()> {
-    let body = r#"{"a":20,"b":22}"#;
-    let request = format!(
+/// Lets the cases take turns, and puts them into a table.
+fn measured<const N: usize>(mut cases: [Case<'_>; N]) -> Result<String> {
+    for case in &mut cases {
+        case.slice(SLICE / 4)?;
+        (case.ticks, case.wall) = (0, Duration::ZERO);
+    }
+    for _ in 0..SLICES {
+        for case in &mut cases {
+            case.slice(SLICE)?;
+        }
+    }
+    table(&cases)
+}
+
+fn request(server: &Server, path: &str, fields: &str, body: &str) -> String {
+    format!(
         "POST {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n\
-         content-length: {}\r\n\r\n{body}",
+         {fields}content-length: {}\r\n\r\n{body}",
         server.key,
         body.len()
-    );
+    )
+}
+
+fn rest(server: &Server, path: &str) -> String {
+    request(server, path, "", r#"{"a":20,"b":22}"#)
+}
+
+const ACCEPT: &str = "accept: application/json, text/event-stream\r\n";
+
+/// A call by 2026-07-28: the request speaks for itself.
+fn modern(server: &Server, tool: &str) -> String {
+    let meta = r#"{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
+    let params = format!(r#"{{"name":"{tool}","arguments":{{"a":20,"b":22}},"_meta":{meta}}}"#);
+    let fields =
+        format!("{ACCEPT}mcp-protocol-version: 2026-07-28\r\nmcp-method: tools/call\r\nmcp-name: {tool}\r\n");
+    request(
+        server,
+        "/mcp",
+        &fields,
+        &format!(r#"{{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{params}}}"#),
+    )
+}
+
+/// A call in a session of 2025-11-25.
+fn legacy(server: &Server, session: &str, tool: &str) -> String {
+    let params = format!(r#"{{"name":"{tool}","arguments":{{"a":20,"b":22}}}}"#);
+    let fields = format!("{ACCEPT}mcp-protocol-version: 2025-11-25\r\nmcp-session-id: {session}\r\n");
+    request(
+        server,
+        "/mcp",
+        &fields,
+        &format!(r#"{{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{params}}}"#),
+    )
+}
+
+fn initialize(server: &Server) -> String {
+    let params = r#"{"protocolVersion":"2025-11-25","capabilities":{"sampling":{},"elicitation":{},"roots":{"listChanged":true}},"clientInfo":{"name":"bench","version":"1"}}"#;
+    request(
+        server,
+        "/mcp",
+        ACCEPT,
+        &format!(r#"{{"jsonrpc":"2.0","id":0,"method":"initialize","params":{params}}}"#),
+    )
+}
+
+/// Begins a session, and gives its id.
+fn begin_session(server: &Server) -> Result<String> {
+    let mut stream = TcpStream::connect(server.addr)?;
+    let answer = ask(&mut stream, &initialize(server))?;
+    let id = answer.lines().find_map(|line| line.strip_prefix("mcp-session-id: "));
+    Ok(id.with_context(|| format!("no session: {answer}"))?.trim().to_owned())
+}
+
+/// What an idle session adds to the memory of the server.
+fn session_memory(server: &Server) -> Result<u64> {
+    let mut stream = TcpStream::connect(server.addr)?;
+    stream.set_nodelay(true)?;
+    let begun = initialize(server);
+    for _ in 0..SESSIONS / 10 {
+        ask(&mut stream, &begun)?;
+    }
+    let before = memory(server.child.id())?;
+    for _ in 0..SESSIONS {
+        ask(&mut stream, &begun)?;
+    }
+    Ok(memory(server.child.id())?.saturating_sub(before) / SESSIONS as u64)
+}
+
+/// Sends a request and reads its answer.
+fn ask(stream: &mut TcpStream, request: &str) -> Result<String> {
+    stream.write_all(request.as_bytes())?;
+    let mut buffer = Vec::new();
+    let mut piece = [0; 4096];
+    while !whole(&buffer) {
+        let got = stream.read(&mut piece)?;
+        ensure!(got > 0, "closed: {}", String::from_utf8_lossy(&buffer));
+        buffer.extend_from_slice(&piece[..got]);
+    }
+    Ok(String::from_utf8_lossy(&buffer).into_owned())
+}
+
+/// One connection, one call after the other. Every answer must be the sum.
+fn client(server: &Server, request: &str, calls: usize) -> Result<()> {
     let mut stream = TcpStream::connect(server.addr)?;
     stream.set_nodelay(true)?;
     let mut buffer = vec![0; 16 * 1024];
@@ -131,11 +232,11 @@ fn client(server: &Server, path: &str, calls: usize) -> Result<()> {
         let mut length = 0;
         while !whole(&buffer[..length]) {
             let got = stream.read(&mut buffer[length..])?;
-            ensure!(got > 0, "{path}: closed: {}", String::from_utf8_lossy(&buffer[..length]));
+            ensure!(got > 0, "closed: {}", String::from_utf8_lossy(&buffer[..length]));
             length += got;
         }
         let answer = String::from_utf8_lossy(&buffer[..length]);
-        ensure!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"sum\":42"), "{path}: {answer}");
+        ensure!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"sum\":42"), "{answer}");
     }
     Ok(())
 }

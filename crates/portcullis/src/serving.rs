@@ -57,7 +57,7 @@ pub(crate) async fn run(
     for note in &loaded.notes {
         tracing::warn!("{note}");
     }
-    let app = App::open(loaded, dir).await.map_err(|error| {
+    let app = Box::pin(App::open(loaded, dir)).await.map_err(|error| {
         log.flush();
         error.into_failure(out)
     })?;
@@ -75,7 +75,7 @@ pub(crate) async fn pipes(start: Start<'_>, key: Secret, out: &Out) -> Result<()
     loaded.config.log.format = LogFormat::Json;
     let log = Log::start(&loaded.config.log, &loaded.base_dir, log_to, Arc::new(WallClock))
         .map_err(|text| Failure::new(Exit::Failed, text))?;
-    let app = App::open(loaded, dir).await.map_err(|error| {
+    let app = Box::pin(App::open(loaded, dir)).await.map_err(|error| {
         log.flush();
         error.into_failure(out)
     })?;
