@@ -131,15 +131,15 @@ fn broken_yaml_is_shown_where_it_breaks() {
     check(
         "log:\n  level: info\n  level: debug\n",
         expect![[r#"
-        error: not valid YAML: the key "level" is here twice
-          --> portcullis.yaml:3:3
-           |
-         3 |   level: debug
-           |   ^^^^^
-          help: keep one of them
+            error: the key "level" is here twice
+              --> portcullis.yaml:3:3 (/log/level)
+               |
+             3 |   level: debug
+               |   ^^^^^
+              help: keep one of them; the first one is in line 2
 
-        portcullis.yaml: 1 problem
-    "#]],
+            portcullis.yaml: 1 problem
+        "#]],
     );
     check(
         "log: {}\n---\nlog: {}\n",
@@ -840,6 +840,52 @@ fn an_address_that_is_none_has_its_place_and_hides_nothing() {
         "server: { listen: \"[::1]:8000\", metrics_listen: null }\n",
         expect![[r#"
         ok
+    "#]],
+    );
+}
+
+#[test]
+fn a_key_that_stands_twice_hides_nothing() {
+    let text =
+        "log:\n  level: loud\n  level: info\n  format: text\n  format: json\nserver: { nme: x }\nlog: {}\n";
+    check(
+        text,
+        expect![[r#"
+        error: expected debug, info, warning or error, found "loud"
+          --> portcullis.yaml:2:10 (/log/level)
+           |
+         2 |   level: loud
+           |          ^^^^
+
+        error: the key "level" is here twice
+          --> portcullis.yaml:3:3 (/log/level)
+           |
+         3 |   level: info
+           |   ^^^^^
+          help: keep one of them; the first one is in line 2
+
+        error: the key "format" is here twice
+          --> portcullis.yaml:5:3 (/log/format)
+           |
+         5 |   format: json
+           |   ^^^^^^
+          help: keep one of them; the first one is in line 4
+
+        error: unknown key "nme"
+          --> portcullis.yaml:6:11 (/server/nme)
+           |
+         6 | server: { nme: x }
+           |           ^^^
+          help: did you mean "name"?
+
+        error: the key "log" is here twice
+          --> portcullis.yaml:7:1 (/log)
+           |
+         7 | log: {}
+           | ^^^
+          help: keep one of them; the first one is in line 1
+
+        portcullis.yaml: 5 problems
     "#]],
     );
 }
