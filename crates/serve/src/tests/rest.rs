@@ -448,6 +448,7 @@ async fn every_door_in_every_state_of_credentials() {
         POST /mcp/call-tool          401 401 403 400 401 405
         POST /invoke                 401 401 403 400 401 405
         POST /operations/execute     401 401 403 400 401 405
+        POST /mcp                    401 401 403 415 401 400
         GET /mcp/info                200 200 200 200 405 405
         GET /mcp/tools               401 401 403 200 401 405
         GET /tools                   401 401 403 200 401 405
@@ -536,7 +537,7 @@ async fn the_lists() {
         cache-control: no-store
         x-request-id: r-1
 
-        {"name":"portcullis","version":"9.9.9","protocol_version":"2026-07-28","protocol_versions":["2026-07-28","2025-11-25","2025-06-18","2025-03-26"],"capabilities":["tools","async_execution"]}"#]]).await;
+        {"name":"portcullis","version":"9.9.9","protocol_version":"2026-07-28","protocol_versions":["2026-07-28","2025-11-25","2025-06-18","2025-03-26"],"capabilities":["tools","async_execution","prompts","resources","completions","logging","tasks"]}"#]]).await;
     check(&server, &format!("GET /stats\n{KEY}"), "", expect![[r#"
         HTTP/1.1 200 OK
         content-type: application/json
@@ -709,7 +710,7 @@ async fn a_path_that_is_no_door_says_so_only_to_somebody() {
         GET /none              401 401 403 404
         POST /v1/mcp/          401 401 403 404
         PUT //                 401 401 403 404
-        GET /mcp               401 401 403 404
+        GET /mcp               401 401 403 400
         GET /.well-known/none  404 404 404 404
         GET /assets/           404 404 404 404
     "#]]
