@@ -880,3 +880,38 @@ async fn the_document_shows_only_what_the_credentials_may_call() {
         DOORS.len() + tools().len()
     );
 }
+
+#[tokio::test]
+async fn what_cannot_be_read_is_refused_like_everything_else() {
+    let server = start(json!({})).await;
+    let mut socket = TcpStream::connect(server.address).await.unwrap();
+    socket.write_all(b"what is this\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    tokio::time::timeout(PATIENCE, socket.read_to_string(&mut answer)).await.unwrap().unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let body: Value = serde_json::from_str(body).unwrap();
+    assert!(head.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{head}");
+    let id = body["request_id"].as_str().unwrap();
+    assert!(head.contains(&format!("x-request-id: {id}")) && head.contains("\r\ndate: "), "{head}");
+    assert_eq!((&body["status"], &body["code"]), (&json!("invalid"), &json!("malformed")));
+    let refused = server.road.http.lock().unwrap().get(&("refused".to_owned(), 400)).copied();
+    assert_eq!(refused, Some(1));
+}
+
+#[tokio::test]
+async fn probes_as_old_as_http_1_0_need_no_host() {
+    let server = start(json!({})).await;
+    for (asked, status) in [
+        ("GET /health/live HTTP/1.0\r\n\r\n", "200"),
+        ("GET /health HTTP/1.0\r\n\r\n", "200"),
+        ("GET /health/live HTTP/1.0\r\nhost: evil.example\r\n\r\n", "403"),
+        ("GET /health/live HTTP/1.1\r\nconnection: close\r\n\r\n", "400"),
+        ("GET / HTTP/1.0\r\n\r\n", "400"),
+    ] {
+        let mut socket = TcpStream::connect(server.address).await.unwrap();
+        socket.write_all(asked.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        tokio::time::timeout(PATIENCE, socket.read_to_string(&mut answer)).await.unwrap().unwrap();
+        assert_eq!(answer.split(' ').nth(1), Some(status), "{asked:?}: {answer}");
+    }
+}
