@@ -220,7 +220,9 @@ mod tests {
         );
         check(
             "caller.tier == 'basic",
-            expect![[r#"the condition is not CEL: at column 16 "'basic" is a text that does not end, or has an escape that is none"#]],
+            expect![[
+                r#"the condition is not CEL: at column 16 "'basic" is a text that does not end, or has an escape that is none"#
+            ]],
         );
         check(
             "caller.tier === 'basic'",
@@ -228,17 +230,16 @@ mod tests {
         );
         check(
             "face == \"rest\"\n  and tool.effect == \"reads\"",
-            expect![[r#"the condition is not CEL: at line 2, column 3 "and tool.effect == \"read".. does not belong there"#]],
+            expect![[
+                r#"the condition is not CEL: at line 2, column 3 "and tool.effect == \"read".. does not belong there"#
+            ]],
         );
         check("a b", expect![[r#"the condition is not CEL: at column 3 "b" does not belong there"#]]);
         check(
             "# no",
             expect![[r##"the condition is not CEL: at column 1 "# no" is no part of the language"##]],
         );
-        check(
-            "1 ? 2",
-            expect![[r#"the condition is not CEL: at column 1 "1 ? 2" is not complete"#]],
-        );
+        check("1 ? 2", expect![[r#"the condition is not CEL: at column 1 "1 ? 2" is not complete"#]]);
         check(
             "has(1)",
             expect![[
@@ -259,7 +260,9 @@ mod tests {
         );
         check(
             "'\\q'",
-            expect![[r#"the condition is not CEL: at column 1 "'\\q'" is a text that does not end, or has an escape that is none"#]],
+            expect![[
+                r#"the condition is not CEL: at column 1 "'\\q'" is a text that does not end, or has an escape that is none"#
+            ]],
         );
         check(
             "\u{e4}\u{e4} == \"\u{e4}\" &&& \u{fc}",

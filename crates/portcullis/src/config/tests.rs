@@ -826,7 +826,9 @@ fn an_address_that_is_none_has_its_place_and_hides_nothing() {
         portcullis.yaml: 1 problem
     "#]],
     );
-    check("server:\n  listen: ${PORT}\n", expect![[r#"
+    check(
+        "server:\n  listen: ${PORT}\n",
+        expect![[r#"
         error: the value from the environment (not shown) is not an IP address with a port
           --> portcullis.yaml:2:11 (/server/listen)
            |
@@ -835,7 +837,8 @@ fn an_address_that_is_none_has_its_place_and_hides_nothing() {
           help: write it as 127.0.0.1:8000 or [::1]:8000; a port is at most 65535
 
         portcullis.yaml: 1 problem
-    "#]]);
+    "#]],
+    );
     check(
         "server: { listen: \"[::1]:8000\", metrics_listen: null }\n",
         expect![[r#"
@@ -893,7 +896,9 @@ fn a_key_that_stands_twice_hides_nothing() {
 #[test]
 fn what_only_the_types_refuse_has_its_place_and_hides_nothing() {
     let text = "server:\n  drain_ms: 10.0\n  nme: x\nlab:\n  shop_database: shop.db\nsql:\n  databases:\n    shop: { sqlite: shop.db, readers: 2.0 }\nbootstrap:\n  keys: [{ label: a, principal: nobody, rate_per_minute: 5.0 }]\n";
-    check(text, expect![[r#"
+    check(
+        text,
+        expect![[r#"
         error: does not fit: invalid type: floating point `10.0`, expected u64
           --> portcullis.yaml:2:13 (/server/drain_ms)
            |
@@ -927,5 +932,6 @@ fn what_only_the_types_refuse_has_its_place_and_hides_nothing() {
             |                                                          ^^^
 
         portcullis.yaml: 5 problems
-    "#]]);
+    "#]],
+    );
 }
