@@ -35,7 +35,6 @@ pub(crate) fn document<'a>(name: &str, version: &str, tools: impl Iterator<Item 
     }
     json!({
         "openapi": "3.1.0",
-        "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
         "info": {
             "title": name,
             "version": version,
