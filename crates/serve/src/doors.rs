@@ -126,7 +126,12 @@ pub(crate) const DOORS: &[Door] = &[
     ),
     get("/health/ready", Need::Nothing, Page::Ready, "Whether calls are taken"),
     get("/health/live", Need::Nothing, Page::Live, "Whether the process answers"),
-    get("/metrics", Need::Metrics, Page::Metrics, "All metrics as OpenMetrics text"),
+    get(
+        "/metrics",
+        Need::Metrics,
+        Page::Metrics,
+        "All metrics as OpenMetrics, or as the text of Prometheus for `Accept: text/plain`",
+    ),
     get(
         "/openapi.json",
         Need::Optional,
@@ -370,7 +375,7 @@ impl Doors {
             Page::HealthDetailed => health::detailed(inside),
             Page::Ready => health::ready(inside, visit),
             Page::Live => health::live(),
-            Page::Metrics => health::metrics(inside),
+            Page::Metrics => health::metrics(inside, &visit.headers),
             Page::OpenApi => openapi::answer(inside, caller.as_deref()),
             Page::Docs => docs::swagger(),
             Page::Redoc => docs::redoc(),

@@ -661,12 +661,13 @@ async fn metrics_are_open_here_and_need_a_role_elsewhere() {
         "GET /metrics\nx-request-id: r-1",
         "",
         expect![[r#"
-        HTTP/1.1 200 OK
-        content-type: application/openmetrics-text; version=1.0.0; charset=utf-8
-        cache-control: no-store
-        x-request-id: r-1
+            HTTP/1.1 200 OK
+            content-type: application/openmetrics-text; version=1.0.0; charset=utf-8
+            cache-control: no-store
+            vary: accept
+            x-request-id: r-1
 
-        # EOF"#]],
+            # EOF"#]],
     )
     .await;
     let own = server.metrics.unwrap();
