@@ -82,6 +82,9 @@ fn door_item(door: &Door) -> Value {
             json!({ "content": { "application/json": { "schema": schema, "example": example } } });
     }
     operation["responses"] = responses(door, &shape);
+    if door.work == Work::Call(CallDoor::ByPath) {
+        add_answer_headers(&mut operation);
+    }
     json!({ (door.method.as_str().to_ascii_lowercase()): operation })
 }
 
@@ -114,6 +117,7 @@ fn tool_item(tool: &Tool, schemas: &mut Map<String, Value>) -> Value {
     };
     let by_path = shapes::of(Work::Call(CallDoor::ByPath));
     operation["responses"] = statuses(("application/json", result), by_path.others, Need::Key);
+    add_answer_headers(&mut operation);
     json!({ "post": operation })
 }
 
@@ -222,6 +226,16 @@ fn add_call_headers(operation: &mut Value) {
     }
 }
 
+/// What an answer that is the bare result tells in its head.
+fn add_answer_headers(operation: &mut Value) {
+    let named = ["X-Cut", "X-Artefact", "X-Removed-Characters", "X-Masked-Secrets"];
+    let headers: Map<String, Value> = named
+        .map(|name| (name.to_owned(), json!({ "$ref": format!("#/components/headers/{name}") })))
+        .into_iter()
+        .collect();
+    operation["responses"]["200"]["headers"] = headers.into();
+}
+
 fn security(need: Need) -> Value {
     match need {
         Need::Nothing => json!([]),
@@ -255,6 +269,7 @@ fn error_content() -> Value {
 
 fn components() -> Value {
     let number = |about: &str| json!({ "description": about, "schema": { "type": "integer" } });
+    let text = |about: &str| json!({ "description": about, "schema": { "type": "string" } });
     json!({
         "securitySchemes": {
             "key": { "type": "http", "scheme": "bearer", "description": "A key of this server, `sk_..`." },
@@ -271,6 +286,12 @@ fn components() -> Value {
                 "description": "The same key with the same arguments has one effect, however often it is sent.",
                 "schema": { "type": "string", "maxLength": 255 },
             },
+        },
+        "headers": {
+            "X-Cut": text("The bound that cut the result; missing where nothing was cut."),
+            "X-Artefact": text("The handle of the whole result, where it was cut and kept."),
+            "X-Removed-Characters": number("How many control and invisible characters were taken out of the result."),
+            "X-Masked-Secrets": number("How many secrets in the result were masked."),
         },
         "responses": {
             "Accepted": {

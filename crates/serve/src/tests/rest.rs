@@ -747,7 +747,7 @@ async fn pages_from_elsewhere_are_kept_out() {
         x-request-id: r-1
         vary: origin
         access-control-allow-origin: https://ok.example
-        access-control-expose-headers: x-request-id, x-correlation-id, retry-after, ratelimit, ratelimit-policy, x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset, x-cache, x-cut, x-artefact, deprecation, sunset, link
+        access-control-expose-headers: x-request-id, x-correlation-id, retry-after, ratelimit, ratelimit-policy, x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset, x-cache, x-cut, x-artefact, x-removed-characters, x-masked-secrets, deprecation, sunset, link
 
         {}"#]]).await;
     check(&server, &post("host: evil.example"), "{}", expect![[r#"
@@ -768,7 +768,7 @@ async fn pages_from_elsewhere_are_kept_out() {
         x-request-id: r-1
         vary: origin
         access-control-allow-origin: https://ok.example
-        access-control-expose-headers: x-request-id, x-correlation-id, retry-after, ratelimit, ratelimit-policy, x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset, x-cache, x-cut, x-artefact, deprecation, sunset, link
+        access-control-expose-headers: x-request-id, x-correlation-id, retry-after, ratelimit, ratelimit-policy, x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset, x-cache, x-cut, x-artefact, x-removed-characters, x-masked-secrets, deprecation, sunset, link
     "#]]).await;
     check(&server, &format!("OPTIONS /invoke\norigin: https://evil.example\n{preflight}"), "", expect![[r#"
         HTTP/1.1 403 Forbidden
