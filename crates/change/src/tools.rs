@@ -50,6 +50,7 @@ struct Line {
     audience: Audience,
     time_max: Duration,
     input: fn() -> Value,
+    example: fn() -> Value,
 }
 
 const SHORT: Duration = Duration::from_secs(10);
@@ -62,6 +63,7 @@ const TABLE: &[Line] = &[
         audience: Audience::Callers,
         time_max: SHORT,
         input: || closed_object(&json!({ "state": state_schema(), "limit": limit_schema() }), &[]),
+        example: || json!({ "state": "applied", "limit": 10 }),
     },
     Line {
         name: "change_show",
@@ -70,6 +72,7 @@ const TABLE: &[Line] = &[
         audience: Audience::Callers,
         time_max: SHORT,
         input: || closed_object(&json!({ "change_id": id_schema() }), &["change_id"]),
+        example: one_change,
     },
     Line {
         name: "change_withdraw",
@@ -78,6 +81,7 @@ const TABLE: &[Line] = &[
         audience: Audience::Callers,
         time_max: SHORT,
         input: || closed_object(&json!({ "change_id": id_schema() }), &["change_id"]),
+        example: one_change,
     },
     Line {
         name: "change_apply",
@@ -86,6 +90,7 @@ const TABLE: &[Line] = &[
         audience: Audience::Callers,
         time_max: APPLY_TIME_MAX,
         input: || closed_object(&json!({ "change_id": id_schema() }), &["change_id"]),
+        example: one_change,
     },
     Line {
         name: "change_pending",
@@ -94,6 +99,7 @@ const TABLE: &[Line] = &[
         audience: Audience::Admins,
         time_max: SHORT,
         input: || closed_object(&json!({ "state": pending_schema(), "limit": limit_schema() }), &[]),
+        example: || json!({ "limit": 10 }),
     },
     Line {
         name: "change_review",
@@ -102,6 +108,7 @@ const TABLE: &[Line] = &[
         audience: Audience::Admins,
         time_max: SHORT,
         input: || closed_object(&json!({ "change_id": id_schema() }), &["change_id"]),
+        example: one_change,
     },
     Line {
         name: "change_approve",
@@ -113,6 +120,7 @@ const TABLE: &[Line] = &[
             let members = json!({ "change_id": id_schema(), "plan_digest": digest_schema(), "reason": reason_schema() });
             closed_object(&members, &["change_id"])
         },
+        example: one_change,
     },
     Line {
         name: "change_deny",
@@ -123,6 +131,7 @@ const TABLE: &[Line] = &[
         input: || {
             closed_object(&json!({ "change_id": id_schema(), "reason": reason_schema() }), &["change_id"])
         },
+        example: one_change,
     },
 ];
 
@@ -134,11 +143,13 @@ impl Line {
         tool.audience = self.audience;
         tool.time_max = self.time_max;
         tool.bytes_max = BYTES_MAX;
-        if self.name != "change_list" && self.name != "change_pending" {
-            tool.examples = vec![json!({ "change_id": "chg_4fJ0aZ81kQm2Xc9T" })];
-        }
+        tool.examples = vec![(self.example)()];
         tool
     }
+}
+
+fn one_change() -> Value {
+    json!({ "change_id": "chg_4fJ0aZ81kQm2Xc9T" })
 }
 
 fn id_schema() -> Value {

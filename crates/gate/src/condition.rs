@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use cel::{Context, Program, Value as CelValue};
+use cel::{Context, ParseErrors, Program, Value as CelValue};
 use serde_json::{Value, json};
 use tool::{Face, Identity, Timestamp, Tool};
 
@@ -104,7 +104,7 @@ impl Condition {
         let compiled = catch_unwind(AssertUnwindSafe(|| Program::compile(text)));
         let program = match compiled {
             Ok(Ok(program)) => program,
-            Ok(Err(e)) => return Err(format!("the condition is not CEL: {}", one_line(&e.to_string()))),
+            Ok(Err(e)) => return Err(format!("the condition is not CEL: {}", sentence(&e, text))),
             Err(_) => return Err("the condition is not CEL".to_owned()),
         };
         let references = program.references();
@@ -132,6 +132,143 @@ impl Condition {
     }
 }
 
+/// The most characters of a condition that are shown.
+const SHOWN_CHARS_MAX: usize = 24;
+
+/// What is wrong, at which line and column (from 1), and the text from there on. The parser's own words list every
+/// token that might have followed; only what they say of the text is kept.
+fn sentence(errors: &ParseErrors, text: &str) -> String {
+    let Some(first) = errors.errors.first() else { return "it does not parse".to_owned() };
+    let message = one_line(&first.msg);
+    let message = message.strip_prefix("Syntax error: ").unwrap_or(&message);
+    let (line, column) = (number(first.pos.0), number(first.pos.1));
+    let rest = text.lines().nth(line - 1).unwrap_or_default().chars().skip(column - 1);
+    let rest: String = rest.collect::<String>().trim_end().to_owned();
+    let place = if text.lines().nth(1).is_some() {
+        format!("line {line}, column {column}")
+    } else {
+        format!("column {column}")
+    };
+    if rest.is_empty() || message.contains("input '<EOF>'") {
+        return format!("it ends at {place}, where more is expected");
+    }
+    let shown: String = rest.chars().take(SHOWN_CHARS_MAX).collect();
+    let dots = if shown.len() < rest.len() { ".." } else { "" };
+    let what = match message.split_whitespace().next().unwrap_or_default() {
+        "mismatched" | "extraneous" | "no" => "does not belong there".to_owned(),
+        "missing" => match message.split_once(" at ") {
+            Some((missing, _)) if !missing.contains('{') => format!("comes where {missing}"),
+            _ => "comes too early".to_owned(),
+        },
+        "token" if rest.starts_with(['"', '\'']) => {
+            "is a text that does not end, or has an escape that is none".to_owned()
+        }
+        "Incomplete" => "is not complete".to_owned(),
+        "token" => "is no part of the language".to_owned(),
+        _ => format!("is refused: {}", first_words(message)),
+    };
+    format!("at {place} {shown:?}{dots} {what}")
+}
+
+/// A place as the parser counts it, at least 1.
+fn number(at: isize) -> usize {
+    usize::try_from(at).unwrap_or(1).max(1)
+}
+
+/// A message of the parser up to what it would have taken.
+fn first_words(message: &str) -> &str {
+    let end = message.find(" expecting ").or_else(|| message.find('{')).unwrap_or(message.len());
+    message[..end].trim_end_matches([' ', ':', '.'])
+}
+
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_cel_is_said_without_the_tokens_of_the_parser() {
+        let check = |text: &str, expected: Expect| {
+            expected.assert_eq(&Condition::parse(text).err().unwrap_or_else(|| "taken".to_owned()));
+        };
+        check("1 +", expect!["the condition is not CEL: it ends at column 4, where more is expected"]);
+        check("", expect!["the condition is not CEL: it ends at column 1, where more is expected"]);
+        check(
+            "arguments.x ==",
+            expect!["the condition is not CEL: it ends at column 15, where more is expected"],
+        );
+        check(
+            "arguments.x = 1",
+            expect![[r#"the condition is not CEL: at column 13 "= 1" is no part of the language"#]],
+        );
+        check(
+            "arguments.x == 1)",
+            expect![[r#"the condition is not CEL: at column 17 ")" does not belong there"#]],
+        );
+        check(
+            "(arguments.x == 1",
+            expect!["the condition is not CEL: it ends at column 18, where more is expected"],
+        );
+        check(
+            "arguments.x in [1, 2",
+            expect!["the condition is not CEL: it ends at column 21, where more is expected"],
+        );
+        check(
+            "caller.tier == 'basic",
+            expect![[
+                r#"the condition is not CEL: at column 16 "'basic" is a text that does not end, or has an escape that is none"#
+            ]],
+        );
+        check(
+            "caller.tier === 'basic'",
+            expect![[r#"the condition is not CEL: at column 15 "= 'basic'" is no part of the language"#]],
+        );
+        check(
+            "face == \"rest\"\n  and tool.effect == \"reads\"",
+            expect![[
+                r#"the condition is not CEL: at line 2, column 3 "and tool.effect == \"read".. does not belong there"#
+            ]],
+        );
+        check("a b", expect![[r#"the condition is not CEL: at column 3 "b" does not belong there"#]]);
+        check(
+            "# no",
+            expect![[r##"the condition is not CEL: at column 1 "# no" is no part of the language"##]],
+        );
+        check("1 ? 2", expect![[r#"the condition is not CEL: at column 1 "1 ? 2" is not complete"#]]);
+        check(
+            "has(1)",
+            expect![[
+                r#"the condition is not CEL: at column 5 "1)" is refused: invalid argument to has() macro"#
+            ]],
+        );
+        check(
+            "[1].all(1, true)",
+            expect![[
+                r#"the condition is not CEL: at column 9 "1, true)" is refused: argument must be a simple name"#
+            ]],
+        );
+        check(
+            "99999999999999999999",
+            expect![[
+                r#"the condition is not CEL: at column 1 "99999999999999999999" is refused: invalid int literal"#
+            ]],
+        );
+        check(
+            "'\\q'",
+            expect![[
+                r#"the condition is not CEL: at column 1 "'\\q'" is a text that does not end, or has an escape that is none"#
+            ]],
+        );
+        check(
+            "\u{e4}\u{e4} == \"\u{e4}\" &&& \u{fc}",
+            expect![[
+                r#"the condition is not CEL: at column 1 "ää == \"ä\" &&& ü" is no part of the language"#
+            ]],
+        );
+    }
 }

@@ -47,7 +47,7 @@ pub struct Config {
 pub struct ShopApiConfig {
     /// A loopback address and a port; port 0 takes any free one.
     #[serde(default = "listen")]
-    #[schemars(with = "String")]
+    #[schemars(with = "String", extend("format" = "socket-address"))]
     pub listen: SocketAddr,
 }
 

@@ -197,6 +197,7 @@ impl End<'_> {
                 let text = if is_bare { result } else { self.envelope(Some(&result), None, about(outcome)) };
                 let mut response = headers::json(text);
                 write_cut(&mut response, outcome);
+                write_removed(&mut response, outcome);
                 response
             }
             Reply::NeedsInput(question) => {
@@ -302,6 +303,21 @@ fn write_cut(response: &mut Response<Body>, outcome: &Outcome) {
     }
 }
 
+/// Notes that a header tells as a number, for doors whose answer is the bare result.
+const REMOVED: [(&str, HeaderName); 2] = [
+    ("removed_characters", HeaderName::from_static("x-removed-characters")),
+    ("masked_secrets", HeaderName::from_static("x-masked-secrets")),
+];
+
+/// `X-Removed-Characters: 2` and `X-Masked-Secrets: 1`: that the result is not quite what its source said.
+fn write_removed(response: &mut Response<Body>, outcome: &Outcome) {
+    for (note, header) in REMOVED {
+        if let Some(count) = outcome.notes.get(note).and_then(Value::as_u64) {
+            put(response.headers_mut(), header, &count.to_string());
+        }
+    }
+}
+
 /// Undoes percent-encoding (RFC 3986, 2.1). `None` where it is broken, not UTF-8, or too long.
 fn decode(segment: &str) -> Option<String> {
     if segment.len() > SEGMENT_BYTES_MAX {
@@ -342,5 +358,19 @@ mod tests {
         ] {
             assert_eq!(decode(segment).as_deref(), name, "{segment}");
         }
+    }
+
+    #[test]
+    fn the_bare_result_tells_that_something_was_taken_out() {
+        let mut outcome = Outcome::new(json!({ "text": "a" }));
+        outcome.notes.insert("removed_characters".to_owned(), json!(2));
+        outcome.notes.insert("masked_secrets".to_owned(), json!(1));
+        let mut response = Response::new(Body::default());
+        write_removed(&mut response, &outcome);
+        assert_eq!(response.headers()["x-removed-characters"], "2");
+        assert_eq!(response.headers()["x-masked-secrets"], "1");
+        let mut response = Response::new(Body::default());
+        write_removed(&mut response, &Outcome::new(json!({})));
+        assert!(response.headers().is_empty());
     }
 }

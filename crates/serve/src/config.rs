@@ -11,9 +11,11 @@ use url::Url;
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// The address and port of the REST doors. Port 0 takes a free one.
+    #[schemars(extend("format" = "socket-address"))]
     pub listen: SocketAddr,
     /// An address of its own for `/metrics` and the health doors, open to whoever reaches it. Without it,
     /// `/metrics` is open on a loopback listener and elsewhere needs a key with the role `metrics`.
+    #[schemars(extend("format" = "socket-address"))]
     pub metrics_listen: Option<SocketAddr>,
     /// What the server calls itself in `/`, `/mcp/info` and the OpenAPI document.
     #[schemars(length(min = 1, max = 100))]

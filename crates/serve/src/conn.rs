@@ -24,7 +24,7 @@ use crate::{
     config::Config,
     headers::Ids,
     late,
-    problem::{self, Form},
+    problem::{self, Form, Refusal},
     pulse::{Bounds, Pulse},
     upload::{Upload, UploadBounds},
     wire::{SharedPulse, Wire},
@@ -46,8 +46,8 @@ pub(crate) enum Peer {
 pub(crate) trait Answers: Send + Sync {
     /// Answers one request. Dropping the future means that the client left.
     async fn answer(&self, peer: Peer, request: Request<Upload>) -> Response<Body>;
-    /// The answer to a request whose head did not arrive within this time.
-    fn too_late(&self, peer: Peer, within: Duration) -> Response<Body>;
+    /// The answer where a head never became a request, after so long a time.
+    fn unread(&self, peer: Peer, refusal: &Refusal, took: Duration) -> Response<Body>;
 }
 
 /// The bounds of connections, from the configuration.
@@ -80,8 +80,8 @@ impl ConnBounds {
 }
 
 /// Serves a connection until either side ends it, a bound is met, or `stop` is asked: then the request that runs is
-/// answered with `Connection: close`. A head that takes too long is answered with 408, an idle connection closed
-/// without a word.
+/// answered with `Connection: close`. A head that takes too long is answered with 408 and one that cannot be read with
+/// what is wrong with it; an idle connection is closed without a word.
 pub(crate) async fn serve<S>(socket: S, peer: Peer, bounds: ConnBounds, doors: Arc<dyn Answers>, stop: Stop)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -109,10 +109,10 @@ where
             connection.as_mut().graceful_shutdown();
         }
         if let Poll::Ready(end) = connection.poll(cx) {
-            if let Err(error) = end {
+            if let Err(error) = &end {
                 tracing::debug!(%error, "a connection ended early");
             }
-            return Poll::Ready(End::Closed);
+            return Poll::Ready(end.err().map_or(End::Closed, End::Broken));
         }
         if is_stopping && pulse.lock().is_quiet() {
             return Poll::Ready(End::Closed);
@@ -120,22 +120,34 @@ where
         watch.poll_overdue(cx).map(|()| End::Overdue)
     })
     .await;
-    if end == End::Overdue && pulse.lock().may_speak() {
-        let parts = connection.into_parts();
-        if late::has_begun(&parts.read_buf) {
-            pulse.lock().linger();
-            late::answer(parts.io.into_inner(), doors.too_late(peer, bounds.pulse.header)).await;
+    let parts = connection.into_parts();
+    let mut wire = parts.io.into_inner();
+    let (refusal, took) = match end {
+        End::Overdue if pulse.lock().may_speak() && late::has_begun(&parts.read_buf) => {
+            (late::too_late(bounds.pulse.header), bounds.pulse.header)
         }
-    }
+        End::Broken(error) => match wire.take_held_back() {
+            Some(http) => {
+                let (bytes_max, fields_max) = (bounds.header_bytes_max, bounds.headers_max);
+                (late::unreadable(http, &error, bytes_max, fields_max), Duration::ZERO)
+            }
+            None => return,
+        },
+        End::Overdue | End::Closed => return,
+    };
+    pulse.lock().linger();
+    late::answer(wire, doors.unread(peer, &refusal, took)).await;
 }
 
 /// How a connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum End {
     /// Nothing is left to be said.
     Closed,
     /// It took too long.
     Overdue,
+    /// Something came that cannot be read, or the client left.
+    Broken(hyper::Error),
 }
 
 async fn answer(

@@ -40,7 +40,7 @@ const CSS: &str = "text/css; charset=utf-8";
 static ASSETS: &[Asset] = &[
     vendored("swagger-ui-bundle-5.35.0.js", include_bytes!("../assets/swagger-ui-bundle-5.35.0.js.gz"), JS),
     vendored("swagger-ui-5.35.0.css", include_bytes!("../assets/swagger-ui-5.35.0.css.gz"), CSS),
-    vendored("redoc-2.5.4.js", include_bytes!("../assets/redoc-2.5.4.js.gz"), JS),
+    vendored("redoc-2.5.4-no-logo.js", include_bytes!("../assets/redoc-2.5.4-no-logo.js.gz"), JS),
     own("swagger-init.js", include_bytes!("../assets/swagger-init.js"), JS),
     own("redoc-init.js", include_bytes!("../assets/redoc-init.js"), JS),
     own("key.js", include_bytes!("../assets/key.js"), JS),
@@ -188,6 +188,14 @@ mod tests {
         }
     }
 
+    #[test]
+    fn no_script_asks_the_host_of_its_makers_for_a_logo() {
+        for asset in ASSETS.iter().filter(|asset| asset.is_vendored) {
+            let text = String::from_utf8(unpack(asset.bytes, UNPACKED_BYTES_MAX).unwrap()).unwrap();
+            assert!(!text.contains("//cdn.redoc.ly"), "{}", asset.name);
+        }
+    }
+
     fn ask(pairs: &[(header::HeaderName, &str)], name: &str) -> Result<Response<Body>, u16> {
         let asked = pairs.iter().map(|(n, v)| (n.clone(), HeaderValue::from_str(v).unwrap())).collect();
         asset(name, &asked).map_err(|refusal| refusal.http)
@@ -227,7 +235,7 @@ mod tests {
             ("identity", false),
             ("", false),
         ] {
-            let response = ask(&[(header::ACCEPT_ENCODING, encoding)], "redoc-2.5.4.js").unwrap();
+            let response = ask(&[(header::ACCEPT_ENCODING, encoding)], "redoc-2.5.4-no-logo.js").unwrap();
             assert_eq!(response.headers().contains_key(header::CONTENT_ENCODING), packed, "{encoding}");
         }
     }
@@ -239,7 +247,7 @@ mod tests {
         };
         assert_eq!(status(&[], "key.js"), 200);
         assert_eq!(status(&[], "../Cargo.toml"), 404);
-        let gz = "redoc-2.5.4.js";
+        let gz = "redoc-2.5.4-no-logo.js";
         let at = ASSETS.iter().position(|asset| asset.name == gz).unwrap();
         let tag = |tag: &HeaderValue| format!("\"other\", W/{}", tag.to_str().unwrap());
         let (packed, plain) = (tag(&TAGS[at].packed), tag(&TAGS[at].plain));

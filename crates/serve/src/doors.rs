@@ -10,7 +10,7 @@ use std::{
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, header};
 use tool::{Caller, Clock, Code, Fault, Line, Secret, Timestamp};
 
 use crate::{
@@ -126,7 +126,12 @@ pub(crate) const DOORS: &[Door] = &[
     ),
     get("/health/ready", Need::Nothing, Page::Ready, "Whether calls are taken"),
     get("/health/live", Need::Nothing, Page::Live, "Whether the process answers"),
-    get("/metrics", Need::Metrics, Page::Metrics, "All metrics as OpenMetrics text"),
+    get(
+        "/metrics",
+        Need::Metrics,
+        Page::Metrics,
+        "All metrics as OpenMetrics, or as the text of Prometheus for `Accept: text/plain`",
+    ),
     get(
         "/openapi.json",
         Need::Optional,
@@ -259,7 +264,9 @@ impl Answers for Doors {
         let (ids, form) = (Ids::of(&head.headers), Form::of(&head.headers));
         let visit = Visit { ids, form, peer, headers: head.headers };
         let found = find(head.uri.path()).filter(|(door, _)| self.has(door.work));
-        let mut response = match self.admit(&visit, &head.method, &head.uri) {
+        let needs_host =
+            !(head.version == Version::HTTP_10 && found.is_some_and(|(door, _)| is_health(door)));
+        let mut response = match self.admit(&visit, &head.method, &head.uri, needs_host) {
             Err(fault) => visit.refuse(&fault.into()),
             Ok(()) if guard::is_preflight(&head.method, &visit.headers) => guard::preflight(),
             Ok(()) => {
@@ -294,31 +301,32 @@ impl Answers for Doors {
         response
     }
 
-    fn too_late(&self, peer: Peer, within: Duration) -> Response<Body> {
+    fn unread(&self, peer: Peer, refusal: &Refusal, took: Duration) -> Response<Body> {
         let headers = HeaderMap::new();
         let visit = Visit { ids: Ids::of(&headers), form: Form::Seed, peer, headers };
-        let text = format!(
-            "the head of the request did not arrive within {} ms (server.header_timeout_ms)",
-            within.as_millis()
-        );
-        let refusal = Refusal { fault: Fault::new(Code::Malformed, text), http: 408 };
-        let mut response = visit.refuse(&refusal);
+        let mut response = visit.refuse(refusal);
         let headers = response.headers_mut();
         headers::put(headers, header::DATE, &headers::date(self.inside.clock.now()));
         visit.ids.write(headers);
         headers::write_security(headers);
-        self.inside.road.http_request("refused", refusal.http, within);
+        self.inside.road.http_request("refused", refusal.http, took);
+        let (request_id, status) = (visit.ids.request.as_str(), refusal.http);
+        tracing::debug!(request_id, status, "a request was refused unread: {}", refusal.fault);
         response
     }
 }
 
 impl Doors {
-    /// Host and origin, for listeners that browsers can reach.
-    fn admit(&self, visit: &Visit, method: &Method, uri: &Uri) -> Result<(), Fault> {
+    /// Host and origin, for listeners that browsers can reach. `needs_host` is false where a request without one may
+    /// pass; one that names a host must name ours all the same.
+    fn admit(&self, visit: &Visit, method: &Method, uri: &Uri, needs_host: bool) -> Result<(), Fault> {
         if self.listener == Listener::Local {
             return Ok(());
         }
-        self.guard.check_host(uri, &visit.headers)?;
+        let has_host = uri.authority().is_some() || visit.headers.contains_key(header::HOST);
+        if has_host || needs_host {
+            self.guard.check_host(uri, &visit.headers)?;
+        }
         // A stranger's page does not even get to read from the protocol's endpoint.
         let as_method = if uri.path() == "/mcp" { &Method::POST } else { method };
         self.guard.check_origin(as_method, &visit.headers).map(drop)
@@ -369,7 +377,7 @@ impl Doors {
             Page::HealthDetailed => health::detailed(inside),
             Page::Ready => health::ready(inside, visit),
             Page::Live => health::live(),
-            Page::Metrics => health::metrics(inside),
+            Page::Metrics => health::metrics(inside, &visit.headers),
             Page::OpenApi => openapi::answer(inside, caller.as_deref()),
             Page::Docs => docs::swagger(),
             Page::Redoc => docs::redoc(),
@@ -415,6 +423,11 @@ impl Doors {
 
 fn known(caller: Option<&Caller>) -> Result<&Caller, Refusal> {
     caller.ok_or_else(|| Fault::new(Code::Internal, "a list was reached by nobody").into())
+}
+
+/// The doors of probes, which may be as old as HTTP/1.0 and then name no host. No browser speaks that.
+fn is_health(door: &Door) -> bool {
+    matches!(door.work, Work::Show(Page::Health | Page::HealthDetailed | Page::Ready | Page::Live))
 }
 
 fn wrong_method(door: &Door, method: &Method, visit: &Visit) -> Response<Body> {

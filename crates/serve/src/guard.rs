@@ -11,7 +11,8 @@ const METHODS: &str = "GET, HEAD, POST";
 const HEADERS_IN: &str =
     "authorization, content-type, accept, idempotency-key, traceparent, x-request-id, x-correlation-id";
 const HEADERS_OUT: &str = "x-request-id, x-correlation-id, retry-after, ratelimit, ratelimit-policy, \
-    x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset, x-cache, x-cut, x-artefact, deprecation, sunset, link";
+    x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset, x-cache, x-cut, x-artefact, \
+    x-removed-characters, x-masked-secrets, deprecation, sunset, link";
 
 /// Which hosts and origins are let in.
 #[derive(Clone, Debug)]

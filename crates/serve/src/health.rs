@@ -1,6 +1,8 @@
 //! The health and metrics doors. They look at what was probed in the background, and never ask a source themselves.
 
-use http::{HeaderValue, Response, StatusCode, header};
+use std::collections::HashSet;
+
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde_json::{Map, Value, json};
 use tool::{Code, Fault, Probe, ProbeState};
 
@@ -98,12 +100,55 @@ pub(crate) fn live() -> Response<Body> {
     headers::json(r#"{"status":"alive"}"#)
 }
 
-/// `GET /metrics`
-pub(crate) fn metrics(inside: &Inside) -> Response<Body> {
-    let mut response = headers::json(inside.road.metrics());
-    let openmetrics = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, openmetrics);
+/// `GET /metrics`: OpenMetrics, or the text format of Prometheus for who takes only plain text.
+pub(crate) fn metrics(inside: &Inside, asked: &HeaderMap) -> Response<Body> {
+    let text = inside.road.metrics();
+    let (text, content_type) = if wants_plain_text(asked) {
+        (in_plain_text(&text), "text/plain; version=0.0.4; charset=utf-8")
+    } else {
+        (text, "application/openmetrics-text; version=1.0.0; charset=utf-8")
+    };
+    let mut response = headers::json(text);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::VARY, HeaderValue::from_static("accept"));
     response
+}
+
+/// True where plain text is asked for and OpenMetrics is not.
+fn wants_plain_text(asked: &HeaderMap) -> bool {
+    let lines = asked.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let wanted: Vec<&str> = lines
+        .flat_map(|line| line.split(','))
+        .map(|kind| kind.split(';').next().unwrap_or_default().trim())
+        .collect();
+    let has = |name: &str| wanted.iter().any(|kind| kind.eq_ignore_ascii_case(name));
+    has("text/plain") && !has("application/openmetrics-text")
+}
+
+/// OpenMetrics as the text format 0.0.4 of Prometheus: there the metadata of a counter carries the name of its samples,
+/// with `_total`, and neither units nor an end are told.
+fn in_plain_text(openmetrics: &str) -> String {
+    let counters: HashSet<&str> = openmetrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"))
+        .collect();
+    let mut text = String::with_capacity(openmetrics.len());
+    for line in openmetrics.lines() {
+        let Some(comment) = line.strip_prefix("# ") else {
+            text.extend([line, "\n"]);
+            continue;
+        };
+        let mut words = comment.splitn(3, ' ');
+        let (Some(keyword @ ("HELP" | "TYPE")), Some(name)) = (words.next(), words.next()) else { continue };
+        let total = if counters.contains(name) { "_total" } else { "" };
+        let rest = match words.next().unwrap_or_default() {
+            "unknown" if keyword == "TYPE" => "untyped",
+            rest => rest,
+        };
+        text.extend(["# ", keyword, " ", name, total, " ", rest, "\n"]);
+    }
+    text
 }
 
 /// The worst of all sources; at best `degraded` where memory runs out or a source is left alone, and `unhealthy`
@@ -168,4 +213,48 @@ fn told(body: Map<String, Value>, state: ProbeState) -> Response<Body> {
 
 fn tenth(percent: f64) -> Value {
     json!((percent * 10.0).round() / 10.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+
+    #[test]
+    fn who_takes_only_plain_text_gets_it() {
+        for (accept, is_plain) in [
+            ("text/plain", true),
+            ("text/plain;version=0.0.4;q=0.5, */*;q=0.1", true),
+            ("TEXT/PLAIN", true),
+            (
+                "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+                false,
+            ),
+            ("*/*", false),
+            ("text/html, */*", false),
+        ] {
+            let asked = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_str(accept).unwrap())]);
+            assert_eq!(wants_plain_text(&asked), is_plain, "{accept}");
+        }
+        assert!(!wants_plain_text(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn counters_keep_their_type_in_plain_text() {
+        let openmetrics = "# HELP calls Calls.\n# TYPE calls counter\ncalls_total{a=\"b\"} 1\n\
+            # HELP took_seconds How long.\n# TYPE took_seconds histogram\n# UNIT took_seconds seconds\n\
+            took_seconds_sum 0.5\n# TYPE odd unknown\nodd 1\n# EOF\n";
+        expect![[r##"
+            # HELP calls_total Calls.
+            # TYPE calls_total counter
+            calls_total{a="b"} 1
+            # HELP took_seconds How long.
+            # TYPE took_seconds histogram
+            took_seconds_sum 0.5
+            # TYPE odd untyped
+            odd 1
+        "##]]
+        .assert_eq(&in_plain_text(openmetrics));
+    }
 }

@@ -35,7 +35,6 @@ pub(crate) fn document<'a>(name: &str, version: &str, tools: impl Iterator<Item 
     }
     json!({
         "openapi": "3.1.0",
-        "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
         "info": {
             "title": name,
             "version": version,
@@ -83,6 +82,9 @@ fn door_item(door: &Door) -> Value {
             json!({ "content": { "application/json": { "schema": schema, "example": example } } });
     }
     operation["responses"] = responses(door, &shape);
+    if door.work == Work::Call(CallDoor::ByPath) {
+        add_answer_headers(&mut operation);
+    }
     json!({ (door.method.as_str().to_ascii_lowercase()): operation })
 }
 
@@ -115,6 +117,7 @@ fn tool_item(tool: &Tool, schemas: &mut Map<String, Value>) -> Value {
     };
     let by_path = shapes::of(Work::Call(CallDoor::ByPath));
     operation["responses"] = statuses(("application/json", result), by_path.others, Need::Key);
+    add_answer_headers(&mut operation);
     json!({ "post": operation })
 }
 
@@ -249,6 +252,16 @@ fn add_call_headers(operation: &mut Value) {
     }
 }
 
+/// What an answer that is the bare result tells in its head.
+fn add_answer_headers(operation: &mut Value) {
+    let named = ["X-Cut", "X-Artefact", "X-Removed-Characters", "X-Masked-Secrets"];
+    let headers: Map<String, Value> = named
+        .map(|name| (name.to_owned(), json!({ "$ref": format!("#/components/headers/{name}") })))
+        .into_iter()
+        .collect();
+    operation["responses"]["200"]["headers"] = headers.into();
+}
+
 fn security(need: Need) -> Value {
     match need {
         Need::Nothing => json!([]),
@@ -282,6 +295,7 @@ fn error_content() -> Value {
 
 fn components() -> Value {
     let number = |about: &str| json!({ "description": about, "schema": { "type": "integer" } });
+    let text = |about: &str| json!({ "description": about, "schema": { "type": "string" } });
     json!({
         "securitySchemes": {
             "key": { "type": "http", "scheme": "bearer", "description": "A key of this server, `sk_..`." },
@@ -298,6 +312,12 @@ fn components() -> Value {
                 "description": "The same key with the same arguments has one effect, however often it is sent.",
                 "schema": { "type": "string", "maxLength": 255 },
             },
+        },
+        "headers": {
+            "X-Cut": text("The bound that cut the result; missing where nothing was cut."),
+            "X-Artefact": text("The handle of the whole result, where it was cut and kept."),
+            "X-Removed-Characters": number("How many control and invisible characters were taken out of the result."),
+            "X-Masked-Secrets": number("How many secrets in the result were masked."),
         },
         "responses": {
             "Accepted": {

@@ -120,6 +120,11 @@ impl Pulse {
         self.stuck.is_none() && self.phase != Phase::Busy
     }
 
+    /// True while a request is being answered.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.phase == Phase::Busy
+    }
+
     /// True where closing loses nothing: no request has begun and no answer is on its way.
     pub(crate) fn is_quiet(&self) -> bool {
         self.stuck.is_none() && matches!(self.phase, Phase::Fresh(_) | Phase::Idle(_))

@@ -43,6 +43,19 @@ pub(crate) struct Wire<S> {
     pulse: SharedPulse,
     linger: Option<Linger>,
     lengths: LengthLines,
+    /// The status of an answer of hyper's own that was held back; nothing is sent any more.
+    held_back: Option<u16>,
+}
+
+/// The status of a head that hyper sends by itself where it cannot read a request: without a body, and with nothing but
+/// these fields. Every answer of the doors has more.
+fn bare_refusal(bytes: &[u8]) -> Option<u16> {
+    let text = std::str::from_utf8(bytes).ok()?.strip_prefix("HTTP/1.1 4")?.strip_suffix("\r\n\r\n")?;
+    let mut lines = text.split("\r\n");
+    let status = lines.next()?.get(..2)?.parse::<u16>().ok()?;
+    let is_bare = lines
+        .all(|line| matches!(line, "connection: close" | "content-length: 0") || line.starts_with("date: "));
+    is_bare.then_some(400 + status)
 }
 
 /// Counts the lines that begin with `content-length:`, over pieces of any size. How much of it has matched so far.
@@ -76,7 +89,21 @@ struct Linger {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(crate) fn new(socket: S, pulse: SharedPulse) -> TokioIo<Self> {
-        TokioIo::new(Self { socket, pulse, linger: None, lengths: LengthLines(0) })
+        TokioIo::new(Self { socket, pulse, linger: None, lengths: LengthLines(0), held_back: None })
+    }
+
+    /// The status of the bare answer that hyper wanted to send to a request that it cannot read, and that was held
+    /// back. From here on everything is sent again.
+    pub(crate) fn take_held_back(&mut self) -> Option<u16> {
+        self.held_back.take()
+    }
+
+    /// True where these bytes are not to be sent: they are a bare refusal, and nothing of ours is being answered.
+    fn holds_back(&mut self, bytes: &[u8]) -> bool {
+        if self.held_back.is_none() && !self.pulse.lock().is_busy() {
+            self.held_back = bare_refusal(bytes);
+        }
+        self.held_back.is_some()
     }
 
     fn note_write<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -131,6 +158,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.holds_back(bytes) {
+            return Poll::Ready(Ok(bytes.len()));
+        }
         let polled = Pin::new(&mut self.socket).poll_write(cx, bytes);
         self.note_write(polled)
     }
@@ -140,6 +170,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let mut filled = slices.iter().filter(|slice| !slice.is_empty());
+        if let (Some(only), None) = (filled.next(), filled.next())
+            && self.holds_back(only)
+        {
+            return Poll::Ready(Ok(only.len()));
+        }
         let polled = Pin::new(&mut self.socket).poll_write_vectored(cx, slices);
         self.note_write(polled)
     }
@@ -157,6 +193,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.held_back.is_some() {
+            return Poll::Ready(Ok(()));
+        }
         let must_linger = self.pulse.lock().must_linger();
         if must_linger { self.poll_linger(cx) } else { Pin::new(&mut self.socket).poll_shutdown(cx) }
     }
@@ -165,6 +204,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_hyper_sends_by_itself_is_held_back() {
+        for (text, status) in [
+            (
+                "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\ndate: x\r\n\r\n",
+                Some(400),
+            ),
+            ("HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\n\r\n", Some(431)),
+            ("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nx-request-id: r-1\r\n\r\n", None),
+            ("HTTP/1.1 400 Bad Request\r\ncontent-length: 1\r\n\r\nx", None),
+            ("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", None),
+            ("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n", None),
+            ("HTTP/1.1 4", None),
+            ("", None),
+        ] {
+            assert_eq!(bare_refusal(text.as_bytes()), status, "{text}");
+        }
+    }
 
     #[test]
     fn lines_with_a_length_are_counted_however_they_are_cut() {

@@ -37,7 +37,13 @@ pub(crate) fn free(statement: &mut Statement<'_>, params: &Value) -> Result<(), 
 fn by_position(statement: &mut Statement<'_>, values: &[Value]) -> Result<(), SqlError> {
     let wanted = statement.parameter_count();
     if values.len() != wanted {
-        let text = format!("the statement has {wanted} parameters and params has {} values", values.len());
+        let given = values.len();
+        let s = |count: usize| if count == 1 { "" } else { "s" };
+        let text = format!(
+            "the statement has {wanted} parameter{} and params has {given} value{}",
+            s(wanted),
+            s(given)
+        );
         return Err(SqlError::argument("/params", text));
     }
     for (i, value) in values.iter().enumerate() {

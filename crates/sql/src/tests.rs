@@ -282,8 +282,8 @@ async fn parameters_are_bound_by_position_or_by_name() {
             {"rows":[{"a":"x' OR 1=1 --","b":9007199254740993}],"columns":["a","b"],"row_count":1,"truncated":false}
             {"rows":[{"a":1,"b":null,"c":1.5,"d":1}],"columns":["a","b","c","d"],"row_count":1,"truncated":false}
             {"rows":[{"h":"00FF","t":"blob"}],"columns":["h","t"],"row_count":1,"truncated":false}
-            400 /params: the statement has 1 parameters and params has 0 values
-            400 /params: the statement has 0 parameters and params has 1 values
+            400 /params: the statement has 1 parameter and params has 0 values
+            400 /params: the statement has 0 parameters and params has 1 value
             400 /params: the statement needs "name", and params does not have it
             400 /params/nane: the statement has no parameter "nane"; did you mean "name"?
             400 /params: parameter 2 has no name; give params as an array
@@ -293,7 +293,7 @@ async fn parameters_are_bound_by_position_or_by_name() {
             400 /params/0: the value is longer than `limits.value_bytes_max` allows
             {"rows":[{"n":1000000}],"columns":["n"],"row_count":1,"truncated":false}
             400 /params: params must be an array or an object
-            400 /params: the statement has 3 parameters and params has 1 values
+            400 /params: the statement has 3 parameters and params has 1 value
             400 /sql: variable number must be between ?1 and ?500 at line 1 column 8
             {"rows":[{"1":1}],"columns":["1"],"row_count":1,"truncated":false}
             400 /database: there is no database "other"

@@ -76,6 +76,7 @@ pub(crate) fn free(config: &Config) -> Vec<Tool> {
     let mut schema = bounded(Tool::reading(schema, &source, about, input), "sql.schema");
     schema.title = Some("List tables".into());
     schema.output = Some(Arc::new(schema_output()));
+    schema.examples = vec![json!({ "database": choice.usual.or_else(|| databases.first().copied()) })];
     vec![query, schema]
 }
 

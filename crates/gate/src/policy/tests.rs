@@ -180,7 +180,7 @@ fn what_does_not_compile_is_named() {
         /roles/r/allow/1: "breaks" is no effect; expected reads, changes or destroys
         /roles/r/allow/2: "nonsense" selects nothing; expected a tool name, a glob, effect:, label:, source: or group:admin
         /roles/r/allow/3: "[" is not a glob: unclosed character class; missing ']'
-        /roles/r/allow/4/when: the condition is not CEL: ERROR: <input>:1:4: Syntax error: mismatched input '<EOF>' expecting {'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER} | 1 + | ...^
+        /roles/r/allow/4/when: the condition is not CEL: it ends at column 4, where more is expected
         /roles/r/allow/5/targets: "{" is not a glob: unclosed alternate group; missing '}' (maybe escape '{' with '[{]'?)"#]].assert_eq(&lines.join("\n"));
 }
 

@@ -16,18 +16,13 @@ const STDIN_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// `name=value` sends a text, which the tool's schema turns into a number where it wants one; `name:=json` sends
 /// JSON; `name=@file` sends the text of a file.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  portcullis call get_customer customer_id=42
-  portcullis call sql_query 'sql=SELECT count(*) AS n FROM customers'
-  portcullis call sql_query sql=@report.sql params:='[10]'
-  echo '{\"path\": \"hello.txt\"}' | portcullis call fs_read_text --json-args -")]
 pub(crate) struct CallArgs {
     /// The tool, as `portcullis tools` lists it
     tool: String,
     /// Its arguments: name=value, name:=json, name=@file
     #[arg(value_name = "ARGUMENT")]
     arguments: Vec<String>,
-    /// All arguments as one JSON object; `-` reads it from standard input
+    /// Arguments as one JSON object, which those beside it add to; `-` reads it from standard input
     #[arg(long, value_name = "JSON")]
     json_args: Option<String>,
     /// An idempotency key: the same key with the same arguments has one effect
@@ -37,10 +32,7 @@ pub(crate) struct CallArgs {
 
 pub(super) async fn run(args: CallArgs, globals: &Globals, out: &Out) -> Result<(), Failure> {
     let mut arguments = base(args.json_args.as_deref())?;
-    for word in &args.arguments {
-        let (name, value) = argument(word)?;
-        arguments.insert(name, value);
-    }
+    arguments.extend(given(&args.arguments)?);
     let reach = Reach::connect(globals, out).await?;
     let answer = reach.call_with(&args.tool, Value::Object(arguments), args.idempotency_key.as_deref()).await;
     reach.close().await;
@@ -68,6 +60,21 @@ fn base(json_args: Option<&str>) -> Result<Map<String, Value>, Failure> {
         Ok(_) => Err(usage("--json-args wants one JSON object".to_owned())),
         Err(e) => Err(usage(format!("--json-args is not JSON: {e}"))),
     }
+}
+
+/// The arguments of the command line, each once: of two values nobody can say which one was meant.
+pub(super) fn given(words: &[String]) -> Result<Map<String, Value>, Failure> {
+    let mut given = Map::new();
+    for word in words {
+        let (name, value) = argument(word)?;
+        if given.contains_key(&name) {
+            let text =
+                format!("the argument {name:?} is there twice; give it once, or a list as {name}:=[..]");
+            return Err(Failure::new(Exit::Usage, text));
+        }
+        given.insert(name, value);
+    }
+    Ok(given)
 }
 
 /// One `name=value`, `name:=json` or `name=@file`.

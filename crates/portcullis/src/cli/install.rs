@@ -31,11 +31,6 @@ const MCP_PATH: &str = "/mcp";
 /// Over HTTP, by the server's URL and a key; or with --stdio, where the client starts `portcullis stdio` itself. The
 /// snippet is printed, and nothing is written.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  portcullis install claude-code
-  portcullis install cursor --url https://gate.example.com/mcp --key-env GATE_KEY
-  portcullis install claude-desktop --stdio --config /etc/portcullis/portcullis.yaml
-  portcullis install codex >> ~/.codex/config.toml")]
 pub(crate) struct InstallArgs {
     /// The client
     client: ClientName,

@@ -6,6 +6,7 @@ mod changes;
 mod check;
 mod config;
 mod demo;
+mod examples;
 mod health;
 mod install;
 mod keys;
@@ -19,21 +20,9 @@ mod tools;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub(crate) use out::{Exit, Failure, Out};
-
-const EXAMPLES: &str = "\x1b[1mExamples:\x1b[0m
-  portcullis demo                                 a whole server to try, with a sample shop
-  portcullis serve portcullis.yaml                the real thing
-  portcullis check portcullis.yaml                everything that is wrong with a file
-  portcullis tools                                what can be called
-  portcullis call get_customer customer_id=42     call a tool
-  portcullis keys create ci --principal ci-bot    make a key; its secret is shown once
-  portcullis pending                              changes that wait for approval
-  portcullis approve chg_k3Jd0a                   approve one, after reading its diff
-  portcullis audit verify                         check the audit log, link by link
-  portcullis install claude-code                  what a client of MCP needs";
 
 const AFTER: &str = "\x1b[1mExit codes:\x1b[0m
   0  done
@@ -49,7 +38,7 @@ $PORTCULLIS_DATA, else `data_dir` of --config or ./portcullis.yaml, else that of
 
 /// One gate between AI agents and your networks, servers, databases and APIs.
 #[derive(Debug, Parser)]
-#[command(name = "portcullis", version, about, before_help = EXAMPLES, after_help = AFTER)]
+#[command(name = "portcullis", version, about, after_help = AFTER)]
 #[command(propagate_version = true, max_term_width = 100)]
 struct Cli {
     #[command(flatten)]
@@ -117,9 +106,14 @@ enum Command {
     },
 }
 
+fn command_line() -> clap::Command {
+    examples::with_examples(Cli::command())
+}
+
 /// Runs the command line of this process.
 pub(crate) fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let parsed = command_line().try_get_matches().and_then(|found| Cli::from_arg_matches(&found));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
             let code = error.exit_code();
@@ -164,12 +158,7 @@ async fn run(cli: Cli, out: &Out) -> Result<(), Failure> {
         Command::Config(command) => config::run(&command, globals, out),
         Command::Completions { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(
-                shell,
-                &mut <Cli as clap::CommandFactory>::command(),
-                "portcullis",
-                &mut script,
-            );
+            clap_complete::generate(shell, &mut command_line(), "portcullis", &mut script);
             out.data(&String::from_utf8_lossy(&script));
             Ok(())
         }

@@ -4,11 +4,11 @@
 
 use std::path::PathBuf;
 
-use tool::ConfigFault;
+use tool::{ConfigFault, json::push_pointer};
 
 use super::{
     Config, Loaded,
-    document::{Document, On},
+    document::{Document, Expanded, On},
     problem::{Problem, Problems},
     schema,
 };
@@ -39,14 +39,11 @@ impl Examined {
     ) -> Result<Self, Problems> {
         let fitted = schema::fit(&mut document, unknown);
         problems.extend(fitted.problems);
-        let Some(left_out) = fitted.left_out else { return Err(Problems::sorted(name, text, problems)) };
-        let config: Config = match serde_json::from_value(document.value.clone()) {
-            Ok(config) => config,
-            Err(e) => {
-                // The schema let through what the types do not take: ours to mend, but said all the same.
-                problems.push(Problem::new("", format!("does not fit: {e}")));
-                return Err(Problems::sorted(name, text, problems));
-            }
+        let Some(mut left_out) = fitted.left_out else {
+            return Err(Problems::sorted(name, text, problems));
+        };
+        let Some(config) = typed(&mut document, &mut left_out, &mut problems) else {
+            return Err(Problems::sorted(name, text, problems));
         };
         let loaded = Loaded {
             config,
@@ -79,6 +76,45 @@ impl Examined {
         }
         Err(Problems::sorted(&self.name, &self.text, self.problems))
     }
+}
+
+/// How many values that the schema lets through and the types do not take are looked for.
+const MISFITS_MAX: usize = 64;
+
+/// The document in its types. What the schema let through and a type does not take is said with its place and left
+/// out, as is what does not fit without it; `None` where nothing is left.
+fn typed(document: &mut Document, left_out: &mut Vec<String>, problems: &mut Vec<Problem>) -> Option<Config> {
+    for _ in 0..MISFITS_MAX {
+        let error = match serde_path_to_error::deserialize(&document.value) {
+            Ok(config) => return Some(config),
+            Err(error) => error,
+        };
+        let at = pointer_of(error.path());
+        // The sentence of the type may quote the value.
+        let text = match document.expanded(&at) {
+            Expanded::No => format!("does not fit: {}", error.inner()),
+            _ => "the value from the environment (not shown) does not fit".to_owned(),
+        };
+        problems.push(document.locate(Problem::new(at.clone(), text), On::Value));
+        left_out.push(document.leave_out(&at)?);
+        left_out.extend(schema::fit(document, &[]).left_out?);
+    }
+    None
+}
+
+/// A place as an RFC 6901 pointer, as far as it is known.
+fn pointer_of(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    let mut pointer = String::new();
+    for segment in path {
+        match segment {
+            Segment::Seq { index } => push_pointer(&mut pointer, index),
+            Segment::Map { key } => push_pointer(&mut pointer, key),
+            // The name of a way to write something, not of a member; or lost.
+            Segment::Enum { .. } | Segment::Unknown => break,
+        }
+    }
+    pointer
 }
 
 /// The parts that tools come from.

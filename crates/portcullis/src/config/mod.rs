@@ -90,13 +90,15 @@ pub(crate) fn examine_text(
     lookup: Lookup<'_>,
 ) -> Result<Examined, Problems> {
     let fail = |problem| Problems::sorted(name, text, vec![problem]);
-    let Some(tree) = yaml::parse(text).map_err(fail)? else {
+    let parsed = yaml::parse(text).map_err(fail)?;
+    let Some(tree) = parsed.tree else {
         let problem = Problem::new("", "the file is empty");
         let hint = "`portcullis demo` shows a whole one; `server: {}` is enough to start with";
         return Err(fail(problem.hint(Some(hint.to_owned()))));
     };
-    let (document, problems) = Document::from_tree(tree, lookup);
+    let (document, mut problems) = Document::from_tree(tree, lookup);
     let unknown: Vec<String> = problems.iter().map(|problem| problem.pointer.clone()).collect();
+    problems.extend(parsed.problems);
     Examined::new((name, text), document, problems, &unknown, base_dir)
 }
 
@@ -107,9 +109,11 @@ pub(crate) fn peek_data_dir(path: &Path, lookup: Lookup<'_>) -> Result<PathBuf, 
     let name = path.display();
     let text =
         std::fs::read_to_string(path).map_err(|e| format!("{name} cannot be read: {}", io_sentence(&e)))?;
-    let tree = yaml::parse(&text).map_err(|problem| format!("{name}: {}", problem.text))?;
+    let parsed = yaml::parse(&text).map_err(|problem| format!("{name}: {}", problem.text))?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    let Some(member) = tree.and_then(|tree| tree.member("data_dir")) else { return Ok(folder.join("data")) };
+    let Some(member) = parsed.tree.and_then(|tree| tree.member("data_dir")) else {
+        return Ok(folder.join("data"));
+    };
     let (member, problems) = Document::from_tree(member, lookup);
     match (problems.first(), member.value) {
         (Some(first), _) => Err(format!("{name}: data_dir: {}", first.text)),
@@ -125,7 +129,8 @@ pub(crate) fn locate_faults(loaded: &Loaded, faults: Vec<tool::ConfigFault>, loo
         return Problems { file: "environment".to_owned(), text: String::new(), list: problems };
     };
     let text = std::fs::read_to_string(path).unwrap_or_default();
-    let document = yaml::parse(&text).ok().flatten().map(|tree| Document::from_tree(tree, lookup).0);
+    let tree = yaml::parse(&text).ok().and_then(|parsed| parsed.tree);
+    let document = tree.map(|tree| Document::from_tree(tree, lookup).0);
     let list: Vec<Problem> = match document {
         Some(document) => problems.into_iter().map(|p| document.locate(p, On::Value)).collect(),
         None => problems,

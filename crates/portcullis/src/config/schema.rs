@@ -1,6 +1,6 @@
 //! The JSON Schema of the configuration, and what is said where a document does not fit it.
 
-use std::{collections::BTreeSet, sync::LazyLock};
+use std::{collections::BTreeSet, net::SocketAddr, sync::LazyLock};
 
 use jsonschema::{
     JsonType, ValidationError, Validator,
@@ -25,9 +25,17 @@ pub(crate) fn schema() -> &'static Value {
     &SCHEMA
 }
 
+/// A format of our own: an IP address and a port.
+const SOCKET_ADDRESS: &str = "socket-address";
+
 fn validator() -> &'static Validator {
-    static VALIDATOR: LazyLock<Validator> =
-        LazyLock::new(|| jsonschema::validator_for(schema()).expect("schemars makes valid schemas"));
+    static VALIDATOR: LazyLock<Validator> = LazyLock::new(|| {
+        jsonschema::options()
+            .should_validate_formats(true)
+            .with_format(SOCKET_ADDRESS, |text: &str| text.parse::<SocketAddr>().is_ok())
+            .build(schema())
+            .expect("schemars makes valid schemas")
+    });
     &VALIDATOR
 }
 
@@ -249,6 +257,9 @@ fn meant<'a>(
 /// The sentence for an objection about one value.
 fn plain(error: &ValidationError<'_>, value: &str) -> (String, Option<String>) {
     let text = match error.kind() {
+        Kind::Type { .. } | Kind::Format { .. } if wants_socket_address(error) => {
+            return (format!("{value} is not an IP address with a port"), Some(address_hint(value)));
+        }
         Kind::Type { kind } => return type_sentence(error, kind, value),
         Kind::Enum { options } => {
             let words: Vec<String> = options.as_array().into_iter().flatten().map(word).collect();
@@ -271,6 +282,19 @@ fn plain(error: &ValidationError<'_>, value: &str) -> (String, Option<String>) {
         other => format!("does not fit the schema ({})", other.keyword()),
     };
     (text, None)
+}
+
+fn wants_socket_address(error: &ValidationError<'_>) -> bool {
+    parent_schema(error).and_then(|schema| schema.get("format")).is_some_and(|name| name == SOCKET_ADDRESS)
+}
+
+/// An address as it may be written; with the port that is shown, where there is a good one.
+fn address_hint(value: &str) -> String {
+    let text = value.trim_matches('"');
+    let port = text.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
+    let is_host = text.rsplit_once(':').is_some_and(|(host, _)| !matches!(host, "" | "localhost"));
+    let port = port.filter(|_| !is_host).unwrap_or(8000);
+    format!("write it as 127.0.0.1:{port} or [::1]:{port}; a port is at most 65535")
 }
 
 fn type_sentence(error: &ValidationError<'_>, kind: &TypeKind, value: &str) -> (String, Option<String>) {

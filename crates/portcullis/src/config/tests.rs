@@ -131,15 +131,15 @@ fn broken_yaml_is_shown_where_it_breaks() {
     check(
         "log:\n  level: info\n  level: debug\n",
         expect![[r#"
-        error: not valid YAML: the key "level" is here twice
-          --> portcullis.yaml:3:3
-           |
-         3 |   level: debug
-           |   ^^^^^
-          help: keep one of them
+            error: the key "level" is here twice
+              --> portcullis.yaml:3:3 (/log/level)
+               |
+             3 |   level: debug
+               |   ^^^^^
+              help: keep one of them; the first one is in line 2
 
-        portcullis.yaml: 1 problem
-    "#]],
+            portcullis.yaml: 1 problem
+        "#]],
     );
     check(
         "log: {}\n---\nlog: {}\n",
@@ -729,4 +729,209 @@ fn the_schema_is_one_that_editors_take() {
     assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
     assert_eq!(schema["additionalProperties"], false);
     assert!(schema["properties"]["bootstrap"].is_object());
+}
+
+#[test]
+fn an_address_that_is_none_has_its_place_and_hides_nothing() {
+    let text = "server: { listen: \"127.0.0.1:99999\", metrics_listen: localhost:9464, nme: x }\nlab:\n  shop_api: { listen: 8098 }\nlog: { level: loud }\n";
+    check(
+        text,
+        expect![[r#"
+        error: "127.0.0.1:99999" is not an IP address with a port
+          --> portcullis.yaml:1:19 (/server/listen)
+           |
+         1 | server: { listen: "127.0.0.1:99999", metrics_listen: localhost:9464, nme: x }
+           |                   ^^^^^^^^^^^^^^^^^
+          help: write it as 127.0.0.1:8000 or [::1]:8000; a port is at most 65535
+
+        error: "localhost:9464" is not an IP address with a port
+          --> portcullis.yaml:1:54 (/server/metrics_listen)
+           |
+         1 | server: { listen: "127.0.0.1:99999", metrics_listen: localhost:9464, nme: x }
+           |                                                      ^^^^^^^^^^^^^^
+          help: write it as 127.0.0.1:9464 or [::1]:9464; a port is at most 65535
+
+        error: unknown key "nme"
+          --> portcullis.yaml:1:70 (/server/nme)
+           |
+         1 | server: { listen: "127.0.0.1:99999", metrics_listen: localhost:9464, nme: x }
+           |                                                                      ^^^
+          help: did you mean "name"?
+
+        error: 8098 is not an IP address with a port
+          --> portcullis.yaml:3:23 (/lab/shop_api/listen)
+           |
+         3 |   shop_api: { listen: 8098 }
+           |                       ^^^^
+          help: write it as 127.0.0.1:8098 or [::1]:8098; a port is at most 65535
+
+        error: expected debug, info, warning or error, found "loud"
+          --> portcullis.yaml:4:15 (/log/level)
+           |
+         4 | log: { level: loud }
+           |               ^^^^
+
+        portcullis.yaml: 5 problems
+    "#]],
+    );
+    check(
+        "server:\n  listen: :8000\n",
+        expect![[r#"
+        error: ":8000" is not an IP address with a port
+          --> portcullis.yaml:2:11 (/server/listen)
+           |
+         2 |   listen: :8000
+           |           ^^^^^
+          help: write it as 127.0.0.1:8000 or [::1]:8000; a port is at most 65535
+
+        portcullis.yaml: 1 problem
+    "#]],
+    );
+    check(
+        "server:\n  listen: \"8000\"\n",
+        expect![[r#"
+        error: "8000" is not an IP address with a port
+          --> portcullis.yaml:2:11 (/server/listen)
+           |
+         2 |   listen: "8000"
+           |           ^^^^^^
+          help: write it as 127.0.0.1:8000 or [::1]:8000; a port is at most 65535
+
+        portcullis.yaml: 1 problem
+    "#]],
+    );
+    check(
+        "server:\n  listen: ${WORD}\n",
+        expect![[r#"
+        error: the value from the environment (not shown) is not an IP address with a port
+          --> portcullis.yaml:2:11 (/server/listen)
+           |
+         2 |   listen: ${WORD}
+           |           ^^^^^^^
+          help: write it as 127.0.0.1:8000 or [::1]:8000; a port is at most 65535
+
+        portcullis.yaml: 1 problem
+    "#]],
+    );
+    check(
+        "server:\n  listen: a.example:443\n",
+        expect![[r#"
+        error: "a.example:443" is not an IP address with a port
+          --> portcullis.yaml:2:11 (/server/listen)
+           |
+         2 |   listen: a.example:443
+           |           ^^^^^^^^^^^^^
+          help: write it as 127.0.0.1:8000 or [::1]:8000; a port is at most 65535
+
+        portcullis.yaml: 1 problem
+    "#]],
+    );
+    check(
+        "server:\n  listen: ${PORT}\n",
+        expect![[r#"
+        error: the value from the environment (not shown) is not an IP address with a port
+          --> portcullis.yaml:2:11 (/server/listen)
+           |
+         2 |   listen: ${PORT}
+           |           ^^^^^^^
+          help: write it as 127.0.0.1:8000 or [::1]:8000; a port is at most 65535
+
+        portcullis.yaml: 1 problem
+    "#]],
+    );
+    check(
+        "server: { listen: \"[::1]:8000\", metrics_listen: null }\n",
+        expect![[r#"
+        ok
+    "#]],
+    );
+}
+
+#[test]
+fn a_key_that_stands_twice_hides_nothing() {
+    let text =
+        "log:\n  level: loud\n  level: info\n  format: text\n  format: json\nserver: { nme: x }\nlog: {}\n";
+    check(
+        text,
+        expect![[r#"
+        error: expected debug, info, warning or error, found "loud"
+          --> portcullis.yaml:2:10 (/log/level)
+           |
+         2 |   level: loud
+           |          ^^^^
+
+        error: the key "level" is here twice
+          --> portcullis.yaml:3:3 (/log/level)
+           |
+         3 |   level: info
+           |   ^^^^^
+          help: keep one of them; the first one is in line 2
+
+        error: the key "format" is here twice
+          --> portcullis.yaml:5:3 (/log/format)
+           |
+         5 |   format: json
+           |   ^^^^^^
+          help: keep one of them; the first one is in line 4
+
+        error: unknown key "nme"
+          --> portcullis.yaml:6:11 (/server/nme)
+           |
+         6 | server: { nme: x }
+           |           ^^^
+          help: did you mean "name"?
+
+        error: the key "log" is here twice
+          --> portcullis.yaml:7:1 (/log)
+           |
+         7 | log: {}
+           | ^^^
+          help: keep one of them; the first one is in line 1
+
+        portcullis.yaml: 5 problems
+    "#]],
+    );
+}
+
+#[test]
+fn what_only_the_types_refuse_has_its_place_and_hides_nothing() {
+    let text = "server:\n  drain_ms: 10.0\n  nme: x\nlab:\n  shop_database: shop.db\nsql:\n  databases:\n    shop: { sqlite: shop.db, readers: 2.0 }\nbootstrap:\n  keys: [{ label: a, principal: nobody, rate_per_minute: 5.0 }]\n";
+    check(
+        text,
+        expect![[r#"
+        error: does not fit: invalid type: floating point `10.0`, expected u64
+          --> portcullis.yaml:2:13 (/server/drain_ms)
+           |
+         2 |   drain_ms: 10.0
+           |             ^^^^
+
+        error: unknown key "nme"
+          --> portcullis.yaml:3:3 (/server/nme)
+           |
+         3 |   nme: x
+           |   ^^^
+          help: did you mean "name"?
+
+        error: does not fit: invalid type: floating point `2.0`, expected u32
+          --> portcullis.yaml:8:39 (/sql/databases/shop/readers)
+           |
+         8 |     shop: { sqlite: shop.db, readers: 2.0 }
+           |                                       ^^^
+
+        error: there is no principal "nobody"
+          --> portcullis.yaml:10:33 (/bootstrap/keys/0/principal)
+            |
+         10 |   keys: [{ label: a, principal: nobody, rate_per_minute: 5.0 }]
+            |                                 ^^^^^^
+          help: declare it under `principals`
+
+        error: does not fit: invalid type: floating point `5.0`, expected u32
+          --> portcullis.yaml:10:58 (/bootstrap/keys/0/rate_per_minute)
+            |
+         10 |   keys: [{ label: a, principal: nobody, rate_per_minute: 5.0 }]
+            |                                                          ^^^
+
+        portcullis.yaml: 5 problems
+    "#]],
+    );
 }

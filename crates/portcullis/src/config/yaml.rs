@@ -1,9 +1,9 @@
 //! YAML text to a tree whose every part knows where it stands.
 //!
 //! The parser has budgets of its own (depth 64, a million events, anchors that blow up); ours is the size of the
-//! file. The same key twice is an error, and so is a second document.
+//! file. The same key twice is a problem, and the first one is taken; a second document is an error.
 
-use std::fmt;
+use std::{collections::HashMap, fmt};
 
 use serde::{
     Deserialize, Deserializer,
@@ -11,6 +11,7 @@ use serde::{
 };
 use serde_json::{Number, Value};
 use serde_saphyr::{Location, SnippetMode, Spanned, UserMessageFormatter};
+use tool::json::push_pointer;
 
 use super::problem::{Place, Problem};
 
@@ -53,8 +54,18 @@ impl Node {
     }
 }
 
-/// Parses one document. `None` is an empty one.
-pub(crate) fn parse(text: &str) -> Result<Option<Node>, Problem> {
+/// One document, and what is wrong with it although it can be taken.
+pub(crate) struct Parsed {
+    /// The tree; `None` where the document is empty.
+    pub tree: Option<Node>,
+    /// Keys that stand twice in one mapping; the first one of each is in the tree.
+    pub problems: Vec<Problem>,
+}
+
+/// Parses one document.
+///
+/// Error: it is not YAML, or too large.
+pub(crate) fn parse(text: &str) -> Result<Parsed, Problem> {
     if text.len() > FILE_BYTES_MAX {
         let size = text.len();
         return Err(Problem::new(
@@ -65,12 +76,16 @@ pub(crate) fn parse(text: &str) -> Result<Option<Node>, Problem> {
     if text.contains('\0') {
         return Err(Problem::new("", "the file holds NUL bytes: it is not a text file"));
     }
-    let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
-    match serde_saphyr::from_str_with_options::<Option<Raw>>(text, options) {
-        Ok(None) => Ok(None),
-        Ok(Some(raw)) => Ok(Some(node(raw, text))),
-        Err(error) => Err(problem(&error, text)),
-    }
+    let options = serde_saphyr::options! {
+        strict_booleans: true,
+        with_snippet: false,
+        duplicate_keys: serde_saphyr::DuplicateKeyPolicy::PassThrough,
+    };
+    let raw = serde_saphyr::from_str_with_options::<Option<Raw>>(text, options)
+        .map_err(|error| problem(&error, text))?;
+    let mut reader = Reader { text, problems: Vec::new() };
+    let tree = raw.map(|raw| reader.node(raw, &mut String::new()));
+    Ok(Parsed { tree, problems: reader.problems })
 }
 
 fn problem(error: &serde_saphyr::Error, text: &str) -> Problem {
@@ -78,9 +93,6 @@ fn problem(error: &serde_saphyr::Error, text: &str) -> Problem {
     let plain = error.without_snippet();
     let place = plain.location().filter(|l| l.line() > 0).map(place);
     let (what, hint) = match plain {
-        E::DuplicateMappingKey { key: Some(key), .. } => {
-            (format!("the key {key:?} is here twice"), Some("keep one of them".to_owned()))
-        }
         E::MultipleDocuments { .. } => (
             "there is a second document in the file".to_owned(),
             Some("remove the `---` line and what follows it".to_owned()),
@@ -123,21 +135,62 @@ fn place(location: Location) -> Place {
     }
 }
 
-fn node(raw: Raw, text: &str) -> Node {
-    let Raw(Spanned { value, referenced, defined }) = raw;
-    let first = defined.span().byte_offset().and_then(|at| text.as_bytes().get(usize::try_from(at).ok()?));
-    let plain = !matches!(first, Some(b'"' | b'\'' | b'|' | b'>'));
-    let content = match value {
-        RawContent::Scalar(value) => Content::Scalar(value),
-        RawContent::List(items) => Content::List(items.into_iter().map(|item| node(item, text)).collect()),
-        RawContent::Map(entries) => {
-            let entry = |(key, value): (Spanned<String>, Raw)| {
-                (Key { text: key.value, place: place(key.referenced) }, node(value, text))
-            };
-            Content::Map(entries.into_iter().map(entry).collect())
+/// Makes the tree out of what the parser gave.
+struct Reader<'a> {
+    text: &'a str,
+    problems: Vec<Problem>,
+}
+
+impl Reader<'_> {
+    fn node(&mut self, raw: Raw, pointer: &mut String) -> Node {
+        let Raw(Spanned { value, referenced, defined }) = raw;
+        let at = defined.span().byte_offset().and_then(|at| usize::try_from(at).ok());
+        let first = at.and_then(|at| self.text.as_bytes().get(at));
+        let plain = !matches!(first, Some(b'"' | b'\'' | b'|' | b'>'));
+        let content = match value {
+            RawContent::Scalar(value) => Content::Scalar(value),
+            RawContent::List(items) => {
+                let items = items.into_iter().enumerate();
+                Content::List(items.map(|(i, item)| self.child(item, pointer, &i.to_string())).collect())
+            }
+            RawContent::Map(entries) => Content::Map(self.entries(entries, pointer)),
+        };
+        Node { content, place: place(referenced), plain }
+    }
+
+    fn child(&mut self, raw: Raw, pointer: &mut String, name: &str) -> Node {
+        let length = pointer.len();
+        push_pointer(pointer, name);
+        let node = self.node(raw, pointer);
+        pointer.truncate(length);
+        node
+    }
+
+    /// The entries of a mapping, each key once: a later one is a problem and is left out.
+    fn entries(&mut self, entries: Vec<(Spanned<String>, Raw)>, pointer: &mut String) -> Vec<(Key, Node)> {
+        let mut lines: HashMap<String, u32> = HashMap::new();
+        let mut kept = Vec::with_capacity(entries.len());
+        for (key, value) in entries {
+            let place = place(key.referenced);
+            if let Some(line) = lines.get(&key.value) {
+                self.problems.push(twice(pointer, &key.value, *line, place));
+                continue;
+            }
+            lines.insert(key.value.clone(), place.line);
+            let node = self.child(value, pointer, &key.value);
+            kept.push((Key { text: key.value, place }, node));
         }
-    };
-    Node { content, place: place(referenced), plain }
+        kept
+    }
+}
+
+fn twice(pointer: &str, key: &str, first: u32, place: Place) -> Problem {
+    let mut at = pointer.to_owned();
+    push_pointer(&mut at, key);
+    let mut problem = Problem::new(at, format!("the key {key:?} is here twice"));
+    problem.hint = Some(format!("keep one of them; the first one is in line {first}"));
+    problem.place = Some(place);
+    problem
 }
 
 struct Raw(Spanned<RawContent>);

@@ -30,6 +30,9 @@ fn the_pages_show_the_doors_offline() {
         for wanted in [mark, "/mcp/call-tool", "/health"] {
             assert!(dom.contains(wanted), "{page} does not show {wanted}: {} bytes", dom.len());
         }
+        for unwanted in ["errors-wrapper", "cdn.redoc.ly"] {
+            assert!(!dom.contains(unwanted), "{page} shows {unwanted}");
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use crate::{
     config::Config,
     conn::{Answers, Body, ConnBounds, Peer},
     listen::{self, Crowd, House, Seats},
+    problem::Refusal,
     upload::Upload,
 };
 
@@ -76,10 +77,9 @@ impl Answers for FakeDoors {
         Response::new(Body::new(text.into()))
     }
 
-    fn too_late(&self, _peer: Peer, within: Duration) -> Response<Body> {
-        let mut response =
-            Response::new(Body::new(format!("no head within {} ms", within.as_millis()).into()));
-        *response.status_mut() = http::StatusCode::REQUEST_TIMEOUT;
+    fn unread(&self, _peer: Peer, refusal: &Refusal, _took: Duration) -> Response<Body> {
+        let mut response = Response::new(Body::new(refusal.fault.text.clone().into()));
+        *response.status_mut() = refusal.http.try_into().unwrap();
         response
     }
 }
@@ -157,9 +157,9 @@ async fn half_a_head_gets_408_and_is_closed() {
         expect![[r#"
             HTTP/1.1 408 Request Timeout
             connection: close
-            content-length: 21
+            content-length: 79
 
-            no head within 200 ms
+            the head of the request did not arrive within 200 ms (server.header_timeout_ms)
         "#]]
     };
     check(json!({}), b"G", late()).await;
@@ -175,9 +175,9 @@ async fn half_a_head_gets_408_and_is_closed() {
 
             /a took 0 bytesHTTP/1.1 408 Request Timeout
             connection: close
-            content-length: 21
+            content-length: 79
 
-            no head within 200 ms
+            the head of the request did not arrive within 200 ms (server.header_timeout_ms)
         "#]],
     )
     .await;
@@ -385,44 +385,70 @@ async fn heads_that_are_too_large_or_malformed_are_refused() {
         json!({}),
         format!("{GET}x-a: {}\r\n\r\n", "y".repeat(9000)).as_bytes(),
         expect![[r#"
-        HTTP/1.1 431 Request Header Fields Too Large
-        connection: close
-        content-length: 0
+            HTTP/1.1 431 Request Header Fields Too Large
+            connection: close
+            content-length: 108
 
-    "#]],
+            the head of the request has more than 8192 bytes (server.header_bytes_max) or 20 fields (server.headers_max)
+        "#]],
     )
     .await;
     check(
         json!({}),
         format!("{GET}{}\r\n", "x-a: 1\r\n".repeat(20)).as_bytes(),
         expect![[r#"
-        HTTP/1.1 431 Request Header Fields Too Large
-        connection: close
-        content-length: 0
+            HTTP/1.1 431 Request Header Fields Too Large
+            connection: close
+            content-length: 108
 
-    "#]],
+            the head of the request has more than 8192 bytes (server.header_bytes_max) or 20 fields (server.headers_max)
+        "#]],
     )
     .await;
     check(
         json!({}),
         b"what is this\r\n\r\n",
         expect![[r#"
-        HTTP/1.1 400 Bad Request
-        connection: close
-        content-length: 0
+            HTTP/1.1 400 Bad Request
+            connection: close
+            content-length: 78
 
-    "#]],
+            the head of the request is not as HTTP/1.1 has it: invalid HTTP version parsed
+        "#]],
     )
     .await;
     check(
         json!({}),
+        format!("{GET}\r\nwhat is this\r\n\r\n").as_bytes(),
+        expect![[r#"
+            HTTP/1.1 200 OK
+            content-length: 15
+
+            /a took 0 bytesHTTP/1.1 400 Bad Request
+            connection: close
+            content-length: 78
+
+            the head of the request is not as HTTP/1.1 has it: invalid HTTP version parsed
+        "#]],
+    )
+    .await;
+    for (what, fields) in [("NUL", "x-a: a\0b"), ("a folded line", "x-a: 1\r\n  2"), ("no colon", "x-a")] {
+        let server = start(json!({})).await;
+        let mut socket = TcpStream::connect(server.address).await.unwrap();
+        socket.write_all(format!("{GET}{fields}\r\n\r\n").as_bytes()).await.unwrap();
+        let answer = rest_of(&mut socket).await;
+        assert!(answer.contains("not as HTTP/1.1 has it: invalid HTTP header parsed"), "{what}: {answer}");
+    }
+    check(
+        json!({}),
         b"GET /a HTTP/1.1\r\nhost: x\r\nx a: 1\r\n\r\n",
         expect![[r#"
-        HTTP/1.1 400 Bad Request
-        connection: close
-        content-length: 0
+            HTTP/1.1 400 Bad Request
+            connection: close
+            content-length: 77
 
-    "#]],
+            the head of the request is not as HTTP/1.1 has it: invalid HTTP header parsed
+        "#]],
     )
     .await;
     // The preface of HTTP/2, which this listener does not speak.
@@ -499,33 +525,36 @@ async fn bodies_that_two_readers_could_read_in_two_ways_are_refused() {
         json!({}),
         post("content-length: 5\r\ncontent-length: 6", "123456").as_bytes(),
         expect![[r#"
-        HTTP/1.1 400 Bad Request
-        connection: close
-        content-length: 0
+            HTTP/1.1 400 Bad Request
+            connection: close
+            content-length: 80
 
-    "#]],
+            the head of the request is not as HTTP/1.1 has it: invalid content-length parsed
+        "#]],
     )
     .await;
     check(
         json!({}),
         post("content-length: +5", "12345").as_bytes(),
         expect![[r#"
-        HTTP/1.1 400 Bad Request
-        connection: close
-        content-length: 0
+            HTTP/1.1 400 Bad Request
+            connection: close
+            content-length: 80
 
-    "#]],
+            the head of the request is not as HTTP/1.1 has it: invalid content-length parsed
+        "#]],
     )
     .await;
     check(
         json!({}),
         post("transfer-encoding: gzip", "12345").as_bytes(),
         expect![[r#"
-        HTTP/1.1 400 Bad Request
-        connection: close
-        content-length: 0
+            HTTP/1.1 400 Bad Request
+            connection: close
+            content-length: 83
 
-    "#]],
+            the head of the request is not as HTTP/1.1 has it: invalid transfer-encoding parsed
+        "#]],
     )
     .await;
     check(

@@ -667,12 +667,13 @@ async fn metrics_are_open_here_and_need_a_role_elsewhere() {
         "GET /metrics\nx-request-id: r-1",
         "",
         expect![[r#"
-        HTTP/1.1 200 OK
-        content-type: application/openmetrics-text; version=1.0.0; charset=utf-8
-        cache-control: no-store
-        x-request-id: r-1
+            HTTP/1.1 200 OK
+            content-type: application/openmetrics-text; version=1.0.0; charset=utf-8
+            cache-control: no-store
+            vary: accept
+            x-request-id: r-1
 
-        # EOF"#]],
+            # EOF"#]],
     )
     .await;
     let own = server.metrics.unwrap();
@@ -753,7 +754,7 @@ async fn pages_from_elsewhere_are_kept_out() {
         x-request-id: r-1
         vary: origin
         access-control-allow-origin: https://ok.example
-        access-control-expose-headers: x-request-id, x-correlation-id, retry-after, ratelimit, ratelimit-policy, x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset, x-cache, x-cut, x-artefact, deprecation, sunset, link
+        access-control-expose-headers: x-request-id, x-correlation-id, retry-after, ratelimit, ratelimit-policy, x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset, x-cache, x-cut, x-artefact, x-removed-characters, x-masked-secrets, deprecation, sunset, link
 
         {}"#]]).await;
     check(&server, &post("host: evil.example"), "{}", expect![[r#"
@@ -774,7 +775,7 @@ async fn pages_from_elsewhere_are_kept_out() {
         x-request-id: r-1
         vary: origin
         access-control-allow-origin: https://ok.example
-        access-control-expose-headers: x-request-id, x-correlation-id, retry-after, ratelimit, ratelimit-policy, x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset, x-cache, x-cut, x-artefact, deprecation, sunset, link
+        access-control-expose-headers: x-request-id, x-correlation-id, retry-after, ratelimit, ratelimit-policy, x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset, x-cache, x-cut, x-artefact, x-removed-characters, x-masked-secrets, deprecation, sunset, link
     "#]]).await;
     check(&server, &format!("OPTIONS /invoke\norigin: https://evil.example\n{preflight}"), "", expect![[r#"
         HTTP/1.1 403 Forbidden
@@ -886,4 +887,39 @@ async fn the_document_shows_only_what_the_credentials_may_call() {
         paths(server.ask(&format!("GET /openapi.json\n{KEY}"), "").await),
         DOORS.len() + tools().len()
     );
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_refused_like_everything_else() {
+    let server = start(json!({})).await;
+    let mut socket = TcpStream::connect(server.address).await.unwrap();
+    socket.write_all(b"what is this\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    tokio::time::timeout(PATIENCE, socket.read_to_string(&mut answer)).await.unwrap().unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let body: Value = serde_json::from_str(body).unwrap();
+    assert!(head.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{head}");
+    let id = body["request_id"].as_str().unwrap();
+    assert!(head.contains(&format!("x-request-id: {id}")) && head.contains("\r\ndate: "), "{head}");
+    assert_eq!((&body["status"], &body["code"]), (&json!("invalid"), &json!("malformed")));
+    let refused = server.road.http.lock().unwrap().get(&("refused".to_owned(), 400)).copied();
+    assert_eq!(refused, Some(1));
+}
+
+#[tokio::test]
+async fn probes_as_old_as_http_1_0_need_no_host() {
+    let server = start(json!({})).await;
+    for (asked, status) in [
+        ("GET /health/live HTTP/1.0\r\n\r\n", "200"),
+        ("GET /health HTTP/1.0\r\n\r\n", "200"),
+        ("GET /health/live HTTP/1.0\r\nhost: evil.example\r\n\r\n", "403"),
+        ("GET /health/live HTTP/1.1\r\nconnection: close\r\n\r\n", "400"),
+        ("GET / HTTP/1.0\r\n\r\n", "400"),
+    ] {
+        let mut socket = TcpStream::connect(server.address).await.unwrap();
+        socket.write_all(asked.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        tokio::time::timeout(PATIENCE, socket.read_to_string(&mut answer)).await.unwrap().unwrap();
+        assert_eq!(answer.split(' ').nth(1), Some(status), "{asked:?}: {answer}");
+    }
 }
