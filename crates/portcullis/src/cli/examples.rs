@@ -38,8 +38,8 @@ pub(super) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     (
         "stdio",
         &[
-            ("PORTCULLIS_KEY=sk_ci_x69K portcullis stdio", "for a client that starts its servers itself"),
-            ("portcullis stdio --config portcullis.yaml --key-file ci.key", "with a key from a file"),
+            ("portcullis stdio --key-file ci.key", "for a client that starts its servers"),
+            ("portcullis stdio --config gate.yaml", "the key is in PORTCULLIS_KEY"),
         ],
     ),
     (
