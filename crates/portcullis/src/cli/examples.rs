@@ -45,11 +45,8 @@ pub(super) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     (
         "install",
         &[
-            ("portcullis install claude-code", "over HTTP, with a placeholder for the key"),
-            (
-                "portcullis install cursor --url https://gate.example.com/mcp --key-env GATE_KEY",
-                "another server",
-            ),
+            ("portcullis install claude-code", "over HTTP, the key in a variable"),
+            ("portcullis install cursor --url https://gate.example.com/mcp", "another server"),
             ("portcullis install claude-desktop --stdio", "over pipes"),
         ],
     ),
