@@ -36,6 +36,7 @@ use rooms::Rooms;
 use samples::Samples;
 
 use crate::{
+    apart,
     cli::{Exit, Failure, Out},
     clock::WallClock,
     config::{self, Examined, Loaded, Problems},
@@ -146,6 +147,10 @@ impl App {
     }
 
     async fn open_for(loaded: Loaded, dir: &Path, purpose: Purpose) -> Result<Self, OpenError> {
+        let faults = apart::check(&loaded, dir);
+        if !faults.is_empty() {
+            return Err(problems(&loaded, faults));
+        }
         let clock: Arc<dyn Clock> = Arc::new(WallClock);
         let folder = DataFolder::open(dir)?;
         let store = SqliteStore::open(&folder.state_file()).await?;
@@ -348,13 +353,15 @@ async fn rehearsed_rooms(
 }
 
 /// Checks a configuration as far as that goes without changing anything: rooms are opened, and closed again. What does
-/// not fit is left out, and the rest is looked at all the same.
+/// not fit is left out, and the rest is looked at all the same. `dir` is the data folder it would work on.
 ///
 /// Returns the name of what was checked. Error: everything that is wrong.
-pub(crate) async fn check(mut examined: Examined) -> Result<String, Problems> {
+pub(crate) async fn check(mut examined: Examined, dir: &Path) -> Result<String, Problems> {
     let clock: Arc<dyn Clock> = Arc::new(WallClock);
     let parts = parts(&examined.loaded, &Metrics::new(), &clock);
     let faults = examined.loaded.config.check();
+    examined.add(faults);
+    let faults = apart::check(&examined.loaded, dir);
     examined.add(faults);
     let faults = bootstrap::check(&examined.loaded.config.bootstrap, &parts);
     examined.add(faults);

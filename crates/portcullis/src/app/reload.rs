@@ -13,6 +13,7 @@ use tool::Provider;
 
 use super::{Core, parts};
 use crate::{
+    apart,
     config::{self, Problems},
     data,
 };
@@ -60,6 +61,10 @@ impl Core {
         let changed = changed_sections(&before.value, &loaded.value);
         let parts = parts(&loaded, &self.metrics, &self.clock);
         let place = |faults| config::locate_faults(&loaded, faults, &data::environment);
+        let faults = apart::check(&loaded, &self.folder.dir);
+        if !faults.is_empty() {
+            return Err(place(faults));
+        }
         let old = self.lock_rooms().clone();
         let rooms = old.renewed(&before, &loaded, &parts).await.map_err(place)?;
         let gone = old.gone(&rooms);
