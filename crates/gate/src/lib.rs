@@ -42,7 +42,7 @@ use state::{Artefacts, Cache, Ledger};
 use tokio::sync::broadcast;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tool::{
-    Call, Caller, Clock, Code, Fault, GateSeal, Line, Notice, Probe, Prompt, Reply, RequestId, Resource,
+    Call, Caller, Clock, Fault, GateSeal, Line, Notice, Probe, Prompt, Reply, RequestId, Resource,
     StopSource, Tool, Tracer,
 };
 
@@ -434,7 +434,7 @@ impl Gate {
         let found =
             identify::identify(credentials, &self.ring, &self.key_hash, snapshot, &self.seal, now).await;
         if let Err(fault) = &found
-            && matches!(fault.code, Code::Unauthenticated | Code::Disabled)
+            && record::is_refused_login(fault)
         {
             self.note_refusal(credentials, fault, request_id, correlation_id).await;
         }

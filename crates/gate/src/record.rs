@@ -32,7 +32,7 @@ impl Journey {
         result: Result<Reply, Fault>,
         elapsed: Duration,
     ) -> Result<Reply, Fault> {
-        let result = self.record_outcome(result, elapsed).await;
+        let result = self.record_outcome(result, elapsed).await.map_err(with_outcome);
         // The log and the metrics say what the caller gets, also where the audit log refused the result.
         let name = self.trail.tool.as_ref().map_or_else(|| UNKNOWN_TOOL.into(), |tool| tool.name.shared());
         self.gate.metrics.call_ended(&name, &self.call, result.as_ref().err(), elapsed);
@@ -275,6 +275,22 @@ fn describe(result: &Result<Reply, Fault>, body: &mut Members) {
         Ok(Reply::Done(outcome)) => {
             let size = match &outcome.body {
                 Body::Raw(json) => json.get().len(),
+/// True for the faults of credentials that stand for nobody.
+pub(crate) fn is_refused_login(fault: &Fault) -> bool {
+    matches!(fault.code, Code::Unauthenticated | Code::Disabled)
+}
+
+/// Says for programs too that nobody knows what happened, whoever found that out.
+fn with_outcome(mut fault: Fault) -> Fault {
+    if fault.code == Code::OutcomeUnknown {
+        let details = fault.details.get_or_insert_with(|| Box::new(json!({})));
+        if let Value::Object(members) = &mut **details {
+            members.insert("outcome".to_owned(), json!("unknown"));
+        }
+    }
+    fault
+}
+
                 Body::Value(value) => value.to_string().len(),
             };
             body.put("outcome", "success");

@@ -263,9 +263,10 @@ impl Told {
             Self::ClientLeft => Fault::new(Code::Cancelled, format!("{name} was stopped because the caller left")),
             _ if tool.effect != Effect::Reads => Fault::new(
                 Code::OutcomeUnknown,
-                format!("{name} did not end in time, and it is not known whether it took effect; look before you ask again"),
-            )
-            .with_details(serde_json::json!({ "outcome": "unknown" })),
+                format!(
+                    "{name} did not end in time, and it is not known whether it took effect; look before you ask again"
+                ),
+            ),
             Self::TimeIsUp => {
                 let most = tool.time_max.as_millis();
                 Fault::new(Code::TimedOut, format!("{name} took longer than it may ({most} ms at most) and was stopped"))
