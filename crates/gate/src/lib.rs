@@ -458,7 +458,9 @@ impl Gate {
             return;
         }
         let (request_id, correlation_id) = (request_id.as_str(), correlation_id.as_str());
-        tracing::warn!(request_id, correlation_id, cause = fault.cause(), "{fault}");
+        // Whoever watches for failed logins looks for this word, whatever was wrong with them.
+        let what = if fault.text.contains("Invalid") { "" } else { "Invalid login: " };
+        tracing::warn!(request_id, correlation_id, cause = fault.cause(), "{what}{fault}");
         let mut body = audit::Body::default();
         body.put("request_id", request_id);
         if correlation_id != request_id {

@@ -35,8 +35,14 @@ impl Journey {
         let result = self.record_outcome(result, elapsed).await.map_err(with_outcome);
         // The log and the metrics say what the caller gets, also where the audit log refused the result.
         let name = self.trail.tool.as_ref().map_or_else(|| UNKNOWN_TOOL.into(), |tool| tool.name.shared());
-        self.gate.metrics.call_ended(&name, &self.call, result.as_ref().err(), elapsed);
-        self.log(&result, &name, elapsed);
+        let fault = result.as_ref().err();
+        if self.trail.caller.is_none() && fault.is_some_and(is_refused_login) {
+            // The gate has said that already, and sums up where there is too much of it.
+            self.gate.metrics.login_refused(&name, &self.call, fault, elapsed);
+        } else {
+            self.gate.metrics.call_ended(&name, &self.call, fault, elapsed);
+            self.log(&result, &name, elapsed);
+        }
         result
     }
 
@@ -269,12 +275,6 @@ fn judge(
     }
 }
 
-/// How it ended, for the record.
-fn describe(result: &Result<Reply, Fault>, body: &mut Members) {
-    match result {
-        Ok(Reply::Done(outcome)) => {
-            let size = match &outcome.body {
-                Body::Raw(json) => json.get().len(),
 /// True for the faults of credentials that stand for nobody.
 pub(crate) fn is_refused_login(fault: &Fault) -> bool {
     matches!(fault.code, Code::Unauthenticated | Code::Disabled)
@@ -291,6 +291,12 @@ fn with_outcome(mut fault: Fault) -> Fault {
     fault
 }
 
+/// How it ended, for the record.
+fn describe(result: &Result<Reply, Fault>, body: &mut Members) {
+    match result {
+        Ok(Reply::Done(outcome)) => {
+            let size = match &outcome.body {
+                Body::Raw(json) => json.get().len(),
                 Body::Value(value) => value.to_string().len(),
             };
             body.put("outcome", "success");

@@ -405,3 +405,13 @@ async fn what_a_tool_did_not_find_is_an_error_and_no_denial() {
         assert!(text.contains(line), "{line}");
     }
 }
+
+/// 500 of them were 560 lines of log, and counted as work that was done.
+#[tokio::test]
+async fn refused_logins_are_no_operations() {
+    let house = House::open().await;
+    for secret in ["sk_x", "", "sk_a"] {
+        house.call(secret, "echo", json!({})).await;
+    }
+    assert_eq!(house.gate.stats().total_operations, 1);
+}
