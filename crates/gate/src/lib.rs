@@ -38,7 +38,7 @@ use audit::{Audit, Durability};
 use change::Desk;
 use futures_util::{FutureExt as _, future::BoxFuture};
 use serde_json::{Map, Value, json};
-use state::{Artefacts, Cache, Ledger};
+use state::{Artefacts, Cache, Ledger, Usage as _};
 use tokio::sync::broadcast;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tool::{
@@ -353,7 +353,7 @@ impl Gate {
 
     /// The calls of this caller's key today and this month.
     pub async fn usage(&self, caller: &Caller) -> Result<(u64, u64), Fault> {
-        Ok(self.ring.usage(&caller.credential, self.clock.now()).await?)
+        Ok(self.ring.read(&caller.credential, self.clock.now()).await?)
     }
 
     /// How the sources were when they were last asked.

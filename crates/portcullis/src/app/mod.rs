@@ -329,7 +329,7 @@ fn fixed_rooms(
 ) -> Vec<Arc<dyn Provider>> {
     let admin = AdminParts {
         keys: ring.clone(),
-        usage: store.clone(),
+        usage: ring.clone(),
         artefacts: store.clone(),
         maker: maker.clone(),
         clock: Arc::clone(clock),
