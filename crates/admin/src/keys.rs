@@ -11,7 +11,7 @@ use crate::{House, KeyMaker, Principal};
 const ATTEMPTS_MAX: usize = 8;
 
 /// Tiers that exist without being declared.
-const BUILT_IN_TIERS: [&str; 2] = ["basic", "premium"];
+pub const BUILT_IN_TIERS: [&str; 2] = ["basic", "premium"];
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const HOUR: Duration = Duration::from_secs(60 * 60);

@@ -19,7 +19,7 @@ use serde_json::Value;
 use state::{Artefacts, Keys, Usage};
 use tool::{Clock, Fault, PrincipalKind, Provider};
 
-pub use keys::{Minted, NewKey};
+pub use keys::{BUILT_IN_TIERS, Minted, NewKey};
 pub use maker::{KeyMaker, LABEL_CHARS_MAX, is_label};
 
 /// A declared principal, as far as keys go.

@@ -169,8 +169,7 @@ impl App {
         let house = AppHouse::new();
         let fixed = fixed_rooms(&store, &ring, &desk, &maker, &clock, &house);
         let rooms = Rooms::open(&loaded, &parts, fixed).await.map_err(|faults| problems(&loaded, faults))?;
-        let snapshot = Snapshot::build(loaded.config.gate(), rooms.providers());
-        let snapshot = snapshot.map_err(|faults| problems(&loaded, faults))?;
+        let snapshot = snapshot(&loaded, &rooms).map_err(|faults| problems(&loaded, faults))?;
         let hasher = maker.clone();
         let gate_parts = gate::Parts {
             seal: Seal::Own(mint()?),
@@ -382,7 +381,7 @@ pub(crate) async fn check(mut examined: Examined, dir: &Path) -> Result<String, 
 async fn check_rooms(examined: &mut Examined, parts: &Parts, fixed: Vec<Arc<dyn Provider>>) {
     let (rooms, faults) = Rooms::open_what_opens(&examined.loaded, parts, fixed).await;
     if faults.is_empty() && examined.knows_every_tool() {
-        let built = Snapshot::build(examined.loaded.config.gate(), rooms.providers());
+        let built = snapshot(&examined.loaded, &rooms);
         examined.add(built.err().unwrap_or_default());
     }
     examined.add(faults);
@@ -396,6 +395,21 @@ fn parts(loaded: &Loaded, metrics: &Arc<Metrics>, clock: &Arc<dyn Clock>) -> Par
         secrets: Arc::new(data::secrets(loaded)),
         meter: Arc::clone(metrics) as Arc<dyn tool::Meter>,
         clock: Arc::clone(clock),
+/// What holds for calls, where every name in the configuration is one of something.
+fn snapshot(loaded: &Loaded, rooms: &Rooms) -> Result<Arc<Snapshot>, Vec<ConfigFault>> {
+    let snapshot = Snapshot::build(loaded.config.gate(), rooms.providers())?;
+    let tools: Vec<String> = snapshot.catalogue.tools().iter().map(|tool| tool.name.to_string()).collect();
+    let operations = loaded.config.operations.iter();
+    let faults = operations.filter(|(_, to)| !snapshot.catalogue.knows(&to.tool)).map(|(name, to)| {
+        let mut at = "/operations".to_owned();
+        tool::json::push_pointer(&mut at, name);
+        let instead = "`portcullis tools` lists what there is";
+        config::unknown(format!("{at}/tool"), "tool", &to.tool, &tools, instead)
+    });
+    let faults: Vec<ConfigFault> = faults.collect();
+    if faults.is_empty() { Ok(snapshot) } else { Err(faults) }
+}
+
         base_dir: loaded.base_dir.clone(),
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tool::Provider;
 
-use super::{Core, parts};
+use super::{Core, parts, snapshot};
 use crate::{
     apart,
     config::{self, Problems},
@@ -68,7 +68,7 @@ impl Core {
         let old = self.lock_rooms().clone();
         let rooms = old.renewed(&before, &loaded, &parts).await.map_err(place)?;
         let gone = old.gone(&rooms);
-        let snapshot = match Snapshot::build(loaded.config.gate(), rooms.providers()) {
+        let snapshot = match snapshot(&loaded, &rooms) {
             Ok(snapshot) => snapshot,
             Err(faults) => {
                 let problems = place(faults);

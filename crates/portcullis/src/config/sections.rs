@@ -226,16 +226,22 @@ impl Config {
         faults.extend(self.fetch.iter().flat_map(web::fetch::Config::check));
         faults.extend(self.files.iter().flat_map(files::Config::check));
         faults.extend(self.lab.iter().flat_map(lab::Config::check));
-        faults.extend(self.bootstrap.check(&self.principals));
+        faults.extend(self.bootstrap.check(&self.principals, &self.tiers));
         faults
     }
 }
 
 impl BootstrapConfig {
-    fn check(&self, principals: &BTreeMap<String, PrincipalConfig>) -> Vec<ConfigFault> {
+    fn check(
+        &self,
+        principals: &BTreeMap<String, PrincipalConfig>,
+        tiers: &BTreeMap<String, TierConfig>,
+    ) -> Vec<ConfigFault> {
         let mut faults = Vec::new();
         let names: Vec<String> = principals.keys().cloned().collect();
         for (i, key) in self.keys.iter().enumerate() {
+        let built_in = admin::BUILT_IN_TIERS.iter().map(ToString::to_string);
+        let tiers: Vec<String> = tiers.keys().cloned().chain(built_in).collect();
             let at = |part: &str| {
                 let mut pointer = format!("/bootstrap/keys/{i}");
                 push_pointer(&mut pointer, part);
@@ -245,12 +251,11 @@ impl BootstrapConfig {
                 faults.push(ConfigFault::new(at("label"), format!("there are two keys {:?}", key.label)));
             }
             let Some(principal) = principals.get(&key.principal) else {
-                let text = format!("there is no principal {:?}", key.principal);
-                let mut fault = ConfigFault::new(at("principal"), text);
-                fault.hint = super::schema::nearest(&key.principal, &names)
-                    .map(|near| format!("did you mean {near:?}?"))
-                    .or_else(|| Some("declare it under `principals`".to_owned()));
-                faults.push(fault);
+            if !tiers.contains(&key.tier) {
+                faults.push(unknown(at("tier"), "tier", &key.tier, &tiers, "declare it under `tiers`"));
+            }
+                let instead = "declare it under `principals`";
+                faults.push(unknown(at("principal"), "principal", &key.principal, &names, instead));
                 continue;
             };
             for (n, role) in key.roles.iter().flatten().enumerate() {
@@ -270,6 +275,13 @@ impl BootstrapConfig {
 }
 
 fn basic() -> String {
+/// A name that was not declared, with what may have been meant, or what to do instead.
+pub(crate) fn unknown(at: String, what: &str, name: &str, known: &[String], instead: &str) -> ConfigFault {
+    let near = super::schema::nearest(name, known).map(|near| format!("did you mean {near:?}?"));
+    let fault = ConfigFault::new(at, format!("there is no {what} {name:?}"));
+    fault.hint(near.unwrap_or_else(|| instead.to_owned()))
+}
+
     "basic".to_owned()
 }
 
