@@ -42,6 +42,10 @@ pub trait House: Send + Sync {
     /// The tiers of the configuration in force. `basic` and `premium` are known without being declared.
     fn tiers(&self) -> Vec<String>;
 
+    /// Where the secret of the key with this label is set, where it comes from outside: the operator's value always
+    /// holds.
+    fn secret_from(&self, label: &str) -> Option<String>;
+
     /// Reads the configuration again and puts it in force: the hash of the new one.
     ///
     /// Error: every fault of the file, a line each; then the old one stays in force.

@@ -114,6 +114,11 @@ fn sentence(changed: &[String]) -> String {
     }
     let waits: Vec<&str> = changed.iter().map(String::as_str).filter(|name| FIXED.contains(name)).collect();
     let mut text = format!("the configuration was taken anew; changed: {}", changed.join(", "));
+    if changed.iter().any(|name| name == "bootstrap") {
+        text.push_str(
+            "; of keys that exist it changes the secrets alone, keys_update and `portcullis keys` the rest",
+        );
+    }
     if !waits.is_empty() {
         text.push_str(&format!("; only the next start takes: {}", waits.join(", ")));
     }
@@ -160,6 +165,9 @@ mod tests {
         let text =
             "the configuration was taken anew; changed: gone, new, server; only the next start takes: server";
         assert_eq!(sentence(&changed), text);
+        let text = "the configuration was taken anew; changed: bootstrap; of keys that exist it changes the secrets \
+                    alone, keys_update and `portcullis keys` the rest";
+        assert_eq!(sentence(&["bootstrap".to_owned()]), text);
         assert_eq!(sentence(&[]), "the configuration was taken anew; nothing in it changed");
     }
 }

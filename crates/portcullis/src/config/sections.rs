@@ -78,7 +78,8 @@ impl Default for CacheConfig {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct BootstrapConfig {
-    /// The keys. One that exists already, by its label, is left as it is.
+    /// The keys. One that exists already, by its label, is left as it is but for a secret that is given here: its
+    /// tier, rate and roles are changed by `keys_update` and `portcullis keys`.
     pub keys: Vec<BootstrapKey>,
 }
 
