@@ -104,8 +104,8 @@ pub(crate) struct BootstrapKey {
     pub rate_per_minute: Option<u32>,
     /// Under which name a secret that was made is printed, once, at the start that makes it.
     pub show: Option<ShownAs>,
-    /// The secret, where it comes from outside. At a start its hash replaces the one that is kept, so the
-    /// operator's value always holds.
+    /// The secret, where it comes from outside, of at least 16 characters. At a start its hash replaces the one that
+    /// is kept, so the operator's value always holds, and `keys_rotate` refuses the key.
     pub secret: Option<SecretRef>,
     /// A second secret that is good as well, for rotation without a gap.
     pub secondary: Option<SecretRef>,
@@ -240,9 +240,9 @@ impl BootstrapConfig {
     ) -> Vec<ConfigFault> {
         let mut faults = Vec::new();
         let names: Vec<String> = principals.keys().cloned().collect();
-        for (i, key) in self.keys.iter().enumerate() {
         let built_in = admin::BUILT_IN_TIERS.iter().map(ToString::to_string);
         let tiers: Vec<String> = tiers.keys().cloned().chain(built_in).collect();
+        for (i, key) in self.keys.iter().enumerate() {
             let at = |part: &str| {
                 let mut pointer = format!("/bootstrap/keys/{i}");
                 push_pointer(&mut pointer, part);
@@ -251,10 +251,10 @@ impl BootstrapConfig {
             if self.keys[..i].iter().any(|other| other.label == key.label) {
                 faults.push(ConfigFault::new(at("label"), format!("there are two keys {:?}", key.label)));
             }
-            let Some(principal) = principals.get(&key.principal) else {
             if !tiers.contains(&key.tier) {
                 faults.push(unknown(at("tier"), "tier", &key.tier, &tiers, "declare it under `tiers`"));
             }
+            let Some(principal) = principals.get(&key.principal) else {
                 let instead = "declare it under `principals`";
                 faults.push(unknown(at("principal"), "principal", &key.principal, &names, instead));
                 continue;
@@ -275,7 +275,6 @@ impl BootstrapConfig {
     }
 }
 
-fn basic() -> String {
 /// A name that was not declared, with what may have been meant, or what to do instead.
 pub(crate) fn unknown(at: String, what: &str, name: &str, known: &[String], instead: &str) -> ConfigFault {
     let near = super::schema::nearest(name, known).map(|near| format!("did you mean {near:?}?"));
@@ -283,6 +282,7 @@ pub(crate) fn unknown(at: String, what: &str, name: &str, known: &[String], inst
     fault.hint(near.unwrap_or_else(|| instead.to_owned()))
 }
 
+fn basic() -> String {
     "basic".to_owned()
 }
 
