@@ -11,7 +11,7 @@ use crate::{House, KeyMaker, Principal};
 const ATTEMPTS_MAX: usize = 8;
 
 /// Tiers that exist without being declared.
-const BUILT_IN_TIERS: [&str; 2] = ["basic", "premium"];
+pub const BUILT_IN_TIERS: [&str; 2] = ["basic", "premium"];
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -197,6 +197,14 @@ impl KeyDesk {
             return Err(Fault::new(Code::Conflict, text));
         };
         may_stand_for(caller, principal)?;
+        if let Some(from) = self.house.secret_from(&key.label) {
+            let text = format!(
+                "the secret of key {:?} is set by {from}, and the next start would undo a rotation; change it there and \
+                 start again",
+                key.label
+            );
+            return Err(Fault::new(Code::Conflict, text));
+        }
         let (secret, hash, prefix) = self.maker.mint(&key.label);
         let overlap = HOUR * wanted.overlap_hours.unwrap_or(24);
         let rotate = |key: &mut Key| {

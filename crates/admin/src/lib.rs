@@ -19,7 +19,7 @@ use serde_json::Value;
 use state::{Artefacts, Keys, Usage};
 use tool::{Clock, Fault, PrincipalKind, Provider};
 
-pub use keys::{Minted, NewKey};
+pub use keys::{BUILT_IN_TIERS, Minted, NewKey};
 pub use maker::{KeyMaker, LABEL_CHARS_MAX, is_label};
 
 /// A declared principal, as far as keys go.
@@ -41,6 +41,10 @@ pub trait House: Send + Sync {
 
     /// The tiers of the configuration in force. `basic` and `premium` are known without being declared.
     fn tiers(&self) -> Vec<String>;
+
+    /// Where the secret of the key with this label is set, where it comes from outside: the operator's value always
+    /// holds.
+    fn secret_from(&self, label: &str) -> Option<String>;
 
     /// Reads the configuration again and puts it in force: the hash of the new one.
     ///

@@ -91,6 +91,10 @@ impl House for FakeHouse {
         vec!["gold".to_owned()]
     }
 
+    fn secret_from(&self, label: &str) -> Option<String> {
+        (label == "given").then(|| "API_KEY_PRIMARY".to_owned())
+    }
+
     async fn reload(&self) -> Result<String, Vec<String>> {
         if self.faults.is_empty() { Ok("b3:new".to_owned()) } else { Err(self.faults.clone()) }
     }

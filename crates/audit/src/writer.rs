@@ -59,6 +59,7 @@ struct Shared {
     bell: Condvar,
     /// One permit for each free place in the queue.
     room: Semaphore,
+    /// Changed only by who holds the log.
     broken: AtomicBool,
 }
 
@@ -202,10 +203,11 @@ impl Shared {
         let open = log.as_mut().filter(is_plain)?;
         let result = open.append(std::iter::once(slot), false);
         let is_first = open.unsigned() == 1;
-        drop(log);
         if result.is_err() {
+            // Before the log is free: the thread may mend it at once, and says so under the same lock.
             self.broken.store(true, Ordering::Relaxed);
         }
+        drop(log);
         if is_first || result.is_err() {
             self.nudge();
         }

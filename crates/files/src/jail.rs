@@ -4,18 +4,24 @@
 //! moment to be wrong in. On Linux that is `openat2` with `RESOLVE_BENEATH` (openat2(2)); where it is missing
 //! (before 5.6, or forbidden by a seccomp filter) names are opened one at a time without following links, and
 //! links that stay beneath are followed by `cap-std`.
+//!
+//! Invariant: a file is looked at before it is opened. What the kernel found is held first by a handle that is good
+//! for nothing else (`O_PATH`); only a regular file, with one name where that is the rule, is then opened, and through
+//! that same handle. Whatever else a name leads to is never opened, not even for a moment: closing a file gives up
+//! every POSIX lock that this process holds on it (fcntl(2)), and SQLite's locks on our own state are of that kind.
 
 use std::{
+    ffi::OsStr,
     fs::{File, Metadata},
     io,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::fs::MetadataExt as _,
+        unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     },
     path::Path,
 };
 
-use cap_std::fs::{Dir, OpenOptionsExt as _};
+use cap_std::fs::Dir;
 use rustix::{
     fs::{AtFlags, CWD, FileType, Mode, OFlags, mkdirat, openat, statat},
     io::Errno,
@@ -23,6 +29,13 @@ use rustix::{
 
 use crate::{HardLinks, Symlinks, error::FilesError, path::RelPath};
 
+/// A handle that can be looked at and opened further, and does nothing by itself: it waits for no FIFO's other end and
+/// closing it gives up no lock.
+#[cfg(target_os = "linux")]
+const LOOK: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
+/// Neither waits for a FIFO's other end nor takes a terminal, and is closed in children.
+#[cfg(not(target_os = "linux"))]
+const LOOK: OFlags = READ;
 /// Neither waits for a FIFO's other end nor takes a terminal, and is closed in children.
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
@@ -80,14 +93,13 @@ impl Jail {
     pub(crate) fn file(&self, path: &RelPath) -> Result<Opened, FilesError> {
         let opened = match self.way {
             #[cfg(target_os = "linux")]
-            Way::Kernel => self.by_kernel(path, READ),
-            Way::Steps if self.symlinks == Symlinks::Beneath => {
-                let mut options = cap_std::fs::OpenOptions::new();
-                let flags = OFlags::NONBLOCK.union(OFlags::NOCTTY).bits();
-                options.read(true).custom_flags(flags.cast_signed());
-                self.steps.open_with(path.as_str(), &options).map(|file| file.into_std().into())
-            }
-            Way::Steps => self.by_steps(path, READ),
+            Way::Kernel => self.by_kernel(path, LOOK),
+            // What the links lead to is found first, and is then walked to as if there had been none.
+            Way::Steps if self.symlinks == Symlinks::Beneath => self
+                .steps
+                .canonicalize(path.as_str())
+                .and_then(|real| self.by_steps(real.iter().map(OsStr::as_bytes), LOOK)),
+            Way::Steps => self.by_steps(names(path), LOOK),
         };
         self.regular(opened.map_err(|e| FilesError::from_io("open", path, e))?, path)
     }
@@ -102,7 +114,7 @@ impl Jail {
                 let opened = self.steps.open_dir(path.as_str());
                 opened.and_then(|dir| Ok(openat(&dir, ".", FOLDER, Mode::empty())?))
             }
-            Way::Steps => self.by_steps(path, FOLDER),
+            Way::Steps => self.by_steps(names(path), FOLDER),
         };
         opened.map_err(|e| match e.raw_os_error().map(Errno::from_raw_os_error) {
             Some(Errno::NOTDIR) => FilesError::NotFolder { path: path.to_string() },
@@ -117,7 +129,7 @@ impl Jail {
         name: &str,
         path: &RelPath,
     ) -> Result<Opened, FilesError> {
-        let opened = openat(folder, name, READ | OFlags::NOFOLLOW, Mode::empty());
+        let opened = openat(folder, name, LOOK | OFlags::NOFOLLOW, Mode::empty());
         self.regular(opened.map_err(|e| FilesError::from_io("open", path, e.into()))?, path)
     }
 
@@ -149,13 +161,22 @@ impl Jail {
         Ok(folder)
     }
 
-    /// Lets only regular files through, and those with one name where that is the rule.
-    fn regular(&self, opened: OwnedFd, path: &RelPath) -> Result<Opened, FilesError> {
-        let file = File::from(opened);
-        let meta = file.metadata().map_err(|e| FilesError::from_io("look at", path, e))?;
+    /// Lets only regular files through, and those with one name where that is the rule, and opens them.
+    fn regular(&self, found: OwnedFd, path: &RelPath) -> Result<Opened, FilesError> {
+        let found = File::from(found);
+        let meta = found.metadata().map_err(|e| FilesError::from_io("look at", path, e))?;
+        self.check(&meta, path)?;
+        let file = really_open(found).map_err(|e| FilesError::from_io("open", path, e))?;
+        Ok(Opened { file, meta })
+    }
+
+    fn check(&self, meta: &Metadata, path: &RelPath) -> Result<(), FilesError> {
         let path = || path.to_string();
         if meta.is_dir() {
             return Err(FilesError::Folder { path: path() });
+        }
+        if meta.is_symlink() {
+            return Err(FilesError::Link { path: path() });
         }
         if !meta.is_file() {
             return Err(FilesError::Special { path: path() });
@@ -163,7 +184,7 @@ impl Jail {
         if meta.nlink() > 1 && self.hard_links == HardLinks::Refuse {
             return Err(FilesError::HardLink { path: path() });
         }
-        Ok(Opened { file, meta })
+        Ok(())
     }
 
     #[cfg(target_os = "linux")]
@@ -186,9 +207,9 @@ impl Jail {
     }
 
     /// Opens name by name, following no link at all: each step starts in a folder that is already open.
-    fn by_steps(&self, path: &RelPath, flags: OFlags) -> io::Result<OwnedFd> {
+    fn by_steps<'a>(&self, names: impl Iterator<Item = &'a [u8]>, flags: OFlags) -> io::Result<OwnedFd> {
         let mut at = openat(&self.root, ".", FOLDER, Mode::empty())?;
-        let mut names = path.names().peekable();
+        let mut names = names.peekable();
         if names.peek().is_none() {
             return Ok(openat(&self.root, ".", flags, Mode::empty())?);
         }
@@ -201,8 +222,26 @@ impl Jail {
     }
 }
 
+fn names(path: &RelPath) -> impl Iterator<Item = &[u8]> {
+    path.names().map(str::as_bytes)
+}
+
+/// Opens for reading what a handle stands for: that very file, whatever its name leads to by now.
+#[cfg(target_os = "linux")]
+fn really_open(found: File) -> io::Result<File> {
+    use std::os::fd::AsRawFd as _;
+    let through = format!("/proc/self/fd/{}", found.as_raw_fd());
+    Ok(File::from(openat(CWD, through, READ, Mode::empty())?))
+}
+
+/// Where there is no handle for looking alone, the file is open already.
+#[cfg(not(target_os = "linux"))]
+fn really_open(found: File) -> io::Result<File> {
+    Ok(found)
+}
+
 /// A link that was to be a folder is reported as `ENOTDIR` (open(2)); says that it is a link.
-fn link_or(error: Errno, folder: &OwnedFd, name: &str) -> Errno {
+fn link_or(error: Errno, folder: &OwnedFd, name: &[u8]) -> Errno {
     let stat = || statat(folder, name, AtFlags::SYMLINK_NOFOLLOW);
     let is_link = || stat().is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink);
     if error == Errno::NOTDIR && is_link() { Errno::LOOP } else { error }

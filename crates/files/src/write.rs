@@ -15,7 +15,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fsync, openat, unlinkat},
+    fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, flock, fsync, openat, statat, unlinkat},
     io::Errno,
 };
 use tool::{Plan, Standing};
@@ -233,7 +233,7 @@ pub(crate) fn sweep(room: &Room, halt: &Halt) -> Result<usize, FilesError> {
                 max: room.config.scan_entries_max,
             })?;
             let Ok(name) = entry.file_name().to_str() else { continue };
-            if entry.file_type() == rustix::fs::FileType::Directory {
+            if entry.file_type() == FileType::Directory {
                 if !matches!(name, "." | "..") && depth < room.config.depth_max {
                     folders.push((path.join(name), depth + 1));
                 }
@@ -245,12 +245,20 @@ pub(crate) fn sweep(room: &Room, halt: &Halt) -> Result<usize, FilesError> {
     Ok(removed)
 }
 
-/// Removes a staged file that nobody holds.
+/// Removes a staged file that nobody holds. One with a second name is not opened to find out: either it has taken that
+/// name and this one is to go, or somebody gave this name to another file, which keeps its own.
 fn remove_left(folder: &OwnedFd, name: &str) -> bool {
+    let Ok(found) = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) else { return false };
+    if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
+        return false;
+    }
+    (found.st_nlink > 1 || is_free(folder, name)) && unlinkat(folder, name, AtFlags::empty()).is_ok()
+}
+
+fn is_free(folder: &OwnedFd, name: &str) -> bool {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let Ok(file) = openat(folder.as_fd(), name, flags, Mode::empty()) else { return false };
-    let free = flock(&file, FlockOperation::NonBlockingLockExclusive) != Err(Errno::WOULDBLOCK);
-    free && unlinkat(folder, name, AtFlags::empty()).is_ok()
+    flock(&file, FlockOperation::NonBlockingLockExclusive) != Err(Errno::WOULDBLOCK)
 }
 
 fn staged_name() -> io::Result<String> {

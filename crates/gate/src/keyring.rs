@@ -15,7 +15,8 @@ use tool::{Caller, Timestamp};
 /// another replica, within this time.
 const BELIEVED_FOR: Duration = Duration::from_millis(500);
 
-/// How many secrets are remembered, known or not.
+/// How many secrets of keys are remembered, and beside them how many that are none of any key: guesses crowd out
+/// nobody's key.
 const REMEMBERED_MAX: usize = 10_000;
 
 /// Keys with a short memory in front. Whoever changes keys does it through the same ring.
@@ -30,9 +31,43 @@ pub struct KeyRing {
 
 #[derive(Default)]
 struct Remembered {
-    by_hash: HashMap<String, (Instant, Option<Arc<Known>>)>,
+    by_hash: HashMap<String, (Instant, Arc<Known>)>,
+    /// Hashes that no key has.
+    unknown: HashMap<String, Instant>,
     /// Counts changes: what was read before one is not remembered after it.
     changes: u64,
+}
+
+impl Remembered {
+    /// What is believed of a hash at this moment: its key, or that there is none.
+    fn believed(&self, hash: &str, now: Instant) -> Option<Option<Arc<Known>>> {
+        let fresh = |at: &Instant| now - *at < BELIEVED_FOR;
+        match self.by_hash.get(hash) {
+            Some((at, key)) => fresh(at).then(|| Some(Arc::clone(key))),
+            None => self.unknown.get(hash).filter(|at| fresh(at)).map(|_| None),
+        }
+    }
+
+    fn remember(&mut self, hash: &str, key: Option<Arc<Known>>, now: Instant) {
+        match key {
+            Some(key) => {
+                make_room(&mut self.by_hash);
+                self.unknown.remove(hash);
+                self.by_hash.insert(hash.to_owned(), (now, key));
+            }
+            None => {
+                make_room(&mut self.unknown);
+                self.by_hash.remove(hash);
+                self.unknown.insert(hash.to_owned(), now);
+            }
+        }
+    }
+}
+
+fn make_room<T>(map: &mut HashMap<String, T>) {
+    if map.len() >= REMEMBERED_MAX {
+        map.clear();
+    }
 }
 
 /// A key that was found, and whom it stood for the last time.
@@ -107,20 +142,15 @@ impl KeyRing {
         let now = Instant::now();
         let changes = {
             let remembered = self.remembered.read().unwrap_or_else(PoisonError::into_inner);
-            if let Some((at, key)) = remembered.by_hash.get(hash)
-                && now - *at < BELIEVED_FOR
-            {
-                return Ok(key.clone());
+            if let Some(believed) = remembered.believed(hash, now) {
+                return Ok(believed);
             }
             remembered.changes
         };
         let key = self.keys.by_hash(hash).await?.map(|key| Arc::new(Known::new(key)));
         let mut remembered = self.remembered.write().unwrap_or_else(PoisonError::into_inner);
         if remembered.changes == changes {
-            if remembered.by_hash.len() >= REMEMBERED_MAX {
-                remembered.by_hash.clear();
-            }
-            remembered.by_hash.insert(hash.to_owned(), (now, key.clone()));
+            remembered.remember(hash, key.clone(), now);
         }
         Ok(key)
     }
@@ -135,12 +165,6 @@ impl KeyRing {
             used.at = now;
             used.add(now, 1);
         }
-    }
-
-    /// The calls of a key today and this month, those not yet written down too.
-    pub(crate) async fn usage(&self, key: &str, now: Timestamp) -> Result<(u64, u64), StateError> {
-        self.flush().await?;
-        self.usage.read(key, now).await
     }
 
     /// Writes down what was used. Called every second, and once at the end.
@@ -177,6 +201,7 @@ impl KeyRing {
     fn forget(&self) {
         let mut remembered = self.remembered.write().unwrap_or_else(PoisonError::into_inner);
         remembered.by_hash.clear();
+        remembered.unknown.clear();
         remembered.changes += 1;
     }
 }
@@ -217,5 +242,52 @@ impl Keys for KeyRing {
 
     async fn touch(&self, used: &[(String, Timestamp)]) -> Result<(), StateError> {
         self.keys.touch(used).await
+    }
+}
+
+#[async_trait]
+impl Usage for KeyRing {
+    async fn add(&self, counts: &[UsageCount]) -> Result<(), StateError> {
+        self.usage.add(counts).await
+    }
+
+    /// Those not yet written down are written down first.
+    async fn read(&self, key: &str, now: Timestamp) -> Result<(u64, u64), StateError> {
+        self.flush().await?;
+        self.usage.read(key, now).await
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// Whoever guessed secrets made every caller's key be asked for anew.
+    #[tokio::test]
+    async fn guesses_crowd_out_nobodys_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store::SqliteStore::open(&folder.path().join("state.db")).await.unwrap();
+        let key: Key = serde_json::from_value(serde_json::json!({
+            "id": "key_a", "label": "a", "principal": "a", "user_id": "a", "tier": "basic", "roles": [],
+            "rate_per_minute": null, "enabled": true, "created_at": "2026-11-21T00:00:00.000Z", "expires_at": null,
+            "revoked_at": null, "last_used_at": null, "version": 1,
+            "secrets": [{ "slot": "primary", "hash": "known", "prefix": "", "expires_at": null }],
+        }))
+        .unwrap();
+        assert_eq!(store.insert(&key).await.unwrap(), Swap::Done);
+        let now = Instant::now();
+        let known = KeyRing::new(store.clone(), store).find("known").await.unwrap().unwrap();
+        let mut remembered = Remembered::default();
+        remembered.remember("known", Some(Arc::clone(&known)), now);
+        for guess in 0..=REMEMBERED_MAX {
+            remembered.remember(&guess.to_string(), None, now);
+        }
+        let believed = |hash: &str, at: Instant| remembered.believed(hash, at).map(|key| key.is_some());
+        assert_eq!(believed("known", now), Some(true));
+        assert_eq!(believed(&REMEMBERED_MAX.to_string(), now), Some(false));
+        assert_eq!(remembered.unknown.len(), 1, "they are bounded");
+        assert_eq!(believed("known", now + BELIEVED_FOR), None);
+        assert_eq!(believed("never asked", now), None);
     }
 }

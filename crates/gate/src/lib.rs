@@ -38,11 +38,11 @@ use audit::{Audit, Durability};
 use change::Desk;
 use futures_util::{FutureExt as _, future::BoxFuture};
 use serde_json::{Map, Value, json};
-use state::{Artefacts, Cache, Ledger};
+use state::{Artefacts, Cache, Ledger, Usage as _};
 use tokio::sync::broadcast;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tool::{
-    Call, Caller, Clock, Code, Fault, GateSeal, Line, Notice, Probe, Prompt, Reply, RequestId, Resource,
+    Call, Caller, Clock, Fault, GateSeal, Line, Notice, Probe, Prompt, Reply, RequestId, Resource,
     StopSource, Tool, Tracer,
 };
 
@@ -353,7 +353,7 @@ impl Gate {
 
     /// The calls of this caller's key today and this month.
     pub async fn usage(&self, caller: &Caller) -> Result<(u64, u64), Fault> {
-        Ok(self.ring.usage(&caller.credential, self.clock.now()).await?)
+        Ok(self.ring.read(&caller.credential, self.clock.now()).await?)
     }
 
     /// How the sources were when they were last asked.
@@ -434,7 +434,7 @@ impl Gate {
         let found =
             identify::identify(credentials, &self.ring, &self.key_hash, snapshot, &self.seal, now).await;
         if let Err(fault) = &found
-            && matches!(fault.code, Code::Unauthenticated | Code::Disabled)
+            && record::is_refused_login(fault)
         {
             self.note_refusal(credentials, fault, request_id, correlation_id).await;
         }
@@ -458,7 +458,9 @@ impl Gate {
             return;
         }
         let (request_id, correlation_id) = (request_id.as_str(), correlation_id.as_str());
-        tracing::warn!(request_id, correlation_id, cause = fault.cause(), "{fault}");
+        // Whoever watches for failed logins looks for this word, whatever was wrong with them.
+        let what = if fault.text.contains("Invalid") { "" } else { "Invalid login: " };
+        tracing::warn!(request_id, correlation_id, cause = fault.cause(), "{what}{fault}");
         let mut body = audit::Body::default();
         body.put("request_id", request_id);
         if correlation_id != request_id {

@@ -336,9 +336,14 @@ impl Metrics {
 
     /// A call ended.
     pub(crate) fn call_ended(&self, tool: &Arc<str>, call: &Call, fault: Option<&Fault>, took: Duration) {
-        self.in_flight.dec();
         self.calls_done.fetch_add(1, Ordering::Relaxed);
         self.recent.lock().unwrap_or_else(PoisonError::into_inner).add(self.second());
+        self.login_refused(tool, call, fault, took);
+    }
+
+    /// A call ended before anybody was identified: it is measured as a call, but is none of the operations.
+    pub(crate) fn login_refused(&self, tool: &Arc<str>, call: &Call, fault: Option<&Fault>, took: Duration) {
+        self.in_flight.dec();
         let status = status(fault, tool);
         let seconds = took.as_secs_f64();
         let name = || Arc::clone(tool);

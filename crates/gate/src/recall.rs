@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -72,10 +73,11 @@ pub(crate) fn ledger_key(granted: &Granted, key: &str) -> Result<LedgerKey, Faul
 
 /// True where a fault proves that nothing was done, so the same idempotency key may be used again.
 pub(crate) fn surely_had_no_effect(fault: &Fault) -> bool {
-    !matches!(
+    let may_follow_an_effect = matches!(
         fault.code,
         Code::Upstream | Code::OutcomeUnknown | Code::TimedOut | Code::Cancelled | Code::Internal
-    )
+    );
+    fault.no_effect || !may_follow_an_effect
 }
 
 /// What the ledger keeps of an answer: one that held a secret is not kept.
@@ -96,8 +98,53 @@ pub(crate) fn kept(outcome: &Outcome) -> String {
 
 /// The reply that a kept text stands for: the text as it is, so that whatever was answered once can be answered
 /// again.
+///
+/// Fault: the kept one, where the work ended with one.
 pub(crate) fn reply_of(json: String) -> Result<Reply, Fault> {
-    remembered(&Cached { json: json.into() })
+    match serde_json::from_str::<KeptFault>(&json) {
+        Ok(kept) => Err(kept.into_fault()),
+        Err(_) => remembered(&Cached { json: json.into() }),
+    }
+}
+
+/// What the ledger keeps of a fault that may have come after the effect: what callers are told, not its causes.
+pub(crate) fn kept_fault(fault: &Fault) -> String {
+    let kept = KeptFault {
+        fault: fault.code.row().name.to_owned(),
+        text: fault.text.clone(),
+        pointer: fault.pointer.clone(),
+        retry_after_ms: fault.retry_after.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+        details: fault.details.as_deref().cloned(),
+        status: fault.status.as_deref().map(str::to_owned),
+        as_sent: fault.as_sent.as_ref().map(|sent| sent.get().to_owned()),
+    };
+    json!(kept).to_string()
+}
+
+/// A fault as the ledger keeps it.
+#[derive(Serialize, Deserialize)]
+struct KeptFault {
+    /// The name of its code.
+    fault: String,
+    text: String,
+    pointer: Option<String>,
+    retry_after_ms: Option<u64>,
+    details: Option<Value>,
+    status: Option<String>,
+    as_sent: Option<String>,
+}
+
+impl KeptFault {
+    fn into_fault(self) -> Fault {
+        let row = Code::table().iter().find(|row| row.name == self.fault);
+        let mut fault = Fault::new(row.map_or(Code::OutcomeUnknown, |row| row.code), self.text);
+        fault.pointer = self.pointer;
+        fault.retry_after = self.retry_after_ms.map(Duration::from_millis);
+        fault.details = self.details.map(Box::new);
+        fault.status = self.status.map(Into::into);
+        fault.as_sent = self.as_sent.and_then(|sent| RawValue::from_string(sent).ok());
+        fault.with_log("told again for the same idempotency key")
+    }
 }
 
 /// An answer as the cache keeps it: with the mark that it was cut.

@@ -32,11 +32,17 @@ impl Journey {
         result: Result<Reply, Fault>,
         elapsed: Duration,
     ) -> Result<Reply, Fault> {
-        let result = self.record_outcome(result, elapsed).await;
+        let result = self.record_outcome(result, elapsed).await.map_err(with_outcome);
         // The log and the metrics say what the caller gets, also where the audit log refused the result.
         let name = self.trail.tool.as_ref().map_or_else(|| UNKNOWN_TOOL.into(), |tool| tool.name.shared());
-        self.gate.metrics.call_ended(&name, &self.call, result.as_ref().err(), elapsed);
-        self.log(&result, &name, elapsed);
+        let fault = result.as_ref().err();
+        if self.trail.caller.is_none() && fault.is_some_and(is_refused_login) {
+            // The gate has said that already, and sums up where there is too much of it.
+            self.gate.metrics.login_refused(&name, &self.call, fault, elapsed);
+        } else {
+            self.gate.metrics.call_ended(&name, &self.call, fault, elapsed);
+            self.log(&result, &name, elapsed);
+        }
         result
     }
 
@@ -267,6 +273,22 @@ fn judge(
             (change::End::NeedsOperator(text), Err(fault))
         }
     }
+}
+
+/// True for the faults of credentials that stand for nobody.
+pub(crate) fn is_refused_login(fault: &Fault) -> bool {
+    matches!(fault.code, Code::Unauthenticated | Code::Disabled)
+}
+
+/// Says for programs too that nobody knows what happened, whoever found that out.
+fn with_outcome(mut fault: Fault) -> Fault {
+    if fault.code == Code::OutcomeUnknown {
+        let details = fault.details.get_or_insert_with(|| Box::new(json!({})));
+        if let Value::Object(members) = &mut **details {
+            members.insert("outcome".to_owned(), json!("unknown"));
+        }
+    }
+    fault
 }
 
 /// How it ended, for the record.

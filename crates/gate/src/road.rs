@@ -431,14 +431,14 @@ impl Journey {
         let (gate, granted) = (Arc::clone(&self.gate), granted.clone());
         Box::new(move |result| {
             Box::pin(async move {
-                if let Ok(reply) = &result {
-                    check_output(&granted, reply)?;
-                }
+                let result = result.and_then(|reply| check_output(&granted, &reply).map(|()| reply));
                 let Some(key) = key else { return result };
                 match &result {
                     Ok(Reply::Done(outcome)) => gate.ledger.settle(&key, &recall::kept(outcome)).await?,
                     Err(fault) if recall::surely_had_no_effect(fault) => gate.ledger.release(&key).await?,
-                    _ => {}
+                    // It has ended, and may have had its effect: whoever asks again gets the same answer.
+                    Err(fault) => gate.ledger.settle(&key, &recall::kept_fault(fault)).await?,
+                    Ok(_) => {}
                 }
                 result
             })

@@ -134,7 +134,7 @@ impl Gate {
     }
 
     /// Attempts, until one does not fail in a way that may pass, or no more may be made. Only what repeats safely
-    /// is ever tried again.
+    /// is ever tried again. However many there are, the breaker learns of one call.
     async fn attempts(
         self: &Arc<Self>,
         granted: &Granted,
@@ -151,12 +151,11 @@ impl Gate {
                 .with_jitter()
                 .build()
         });
+        // A source that is left alone is not waited for: whoever asks learns it at once.
+        self.ask_breaker(granted)?;
+        let mut learn = Learn { gate: self, granted, around, calls: None, health: Health::Unknown };
         loop {
-            // A source that is left alone is not waited for: whoever asks learns it at once.
-            if let Some(breaker) = granted.breaker() {
-                self.breakers.admit(breaker, &granted.snapshot.config.breaker, Instant::now())?;
-            }
-            let fault = match self.attempt(granted, work.clone(), around, stop.clone()).await {
+            let fault = match self.attempt(granted, work.clone(), &mut learn, stop.clone()).await {
                 Err(fault) if fault.is_transient() => fault,
                 other => return other,
             };
@@ -170,7 +169,16 @@ impl Gate {
                 () = tokio::time::sleep(wait) => {}
                 () = stop.asked() => return Err(fault),
             }
+            // Others have found it down meanwhile: what this call was told by it says more than that.
+            if self.ask_breaker(granted).is_err() {
+                return Err(fault);
+            }
         }
+    }
+
+    fn ask_breaker(&self, granted: &Granted) -> Result<(), Fault> {
+        let Some(breaker) = granted.breaker() else { return Ok(()) };
+        self.breakers.admit(breaker, &granted.snapshot.config.breaker, Instant::now())
     }
 
     /// One attempt that the breaker let through: with a permit of its own, and a net under it.
@@ -178,17 +186,17 @@ impl Gate {
         self: &Arc<Self>,
         granted: &Granted,
         work: Work,
-        around: &Around,
+        learn: &mut Learn<'_>,
         stop: Stop,
     ) -> Result<Done, Fault> {
         let calls = Arc::new(GateCalls::new(self, granted, stop.clone()));
-        let learn = Learn { gate: self, granted, around, calls: Arc::clone(&calls), health: Health::Unknown };
-        let talk = Talk::new(Arc::clone(&around.line), stop, calls);
+        learn.calls = Some(Arc::clone(&calls));
+        let talk = Talk::new(Arc::clone(&learn.around.line), stop, calls);
         let result = AssertUnwindSafe(self.work(granted, work, talk)).catch_unwind().await;
         let result = result.unwrap_or_else(|panic| {
             Err(Fault::internal(format!("{} panicked: {}", granted.entry.tool.name, panic_text(&*panic))))
         });
-        learn.end(&result);
+        learn.hear(&result);
         result
     }
 
@@ -260,15 +268,21 @@ impl Told {
         let tool = &granted.entry.tool;
         let name = &tool.name;
         match self {
-            Self::ClientLeft => Fault::new(Code::Cancelled, format!("{name} was stopped because the caller left")),
+            Self::ClientLeft => {
+                Fault::new(Code::Cancelled, format!("{name} was stopped because the caller left"))
+            }
             _ if tool.effect != Effect::Reads => Fault::new(
                 Code::OutcomeUnknown,
-                format!("{name} did not end in time, and it is not known whether it took effect; look before you ask again"),
-            )
-            .with_details(serde_json::json!({ "outcome": "unknown" })),
+                format!(
+                    "{name} did not end in time, and it is not known whether it took effect; look before you ask again"
+                ),
+            ),
             Self::TimeIsUp => {
                 let most = tool.time_max.as_millis();
-                Fault::new(Code::TimedOut, format!("{name} took longer than it may ({most} ms at most) and was stopped"))
+                Fault::new(
+                    Code::TimedOut,
+                    format!("{name} took longer than it may ({most} ms at most) and was stopped"),
+                )
             }
             Self::Closing => Fault::new(Code::Busy, "the server is stopping; ask again in a moment")
                 .retry_after(Duration::from_secs(1)),
@@ -276,21 +290,27 @@ impl Told {
     }
 }
 
-/// Tells the breaker how an attempt ended, also where the attempt was dropped.
+/// Tells the breaker how a call ended, by its last attempt, also where it was dropped.
 struct Learn<'a> {
     gate: &'a Gate,
     granted: &'a Granted,
     around: &'a Around,
-    calls: Arc<GateCalls>,
+    /// The calls of the attempt that was begun last.
+    calls: Option<Arc<GateCalls>>,
     health: Health,
 }
 
 impl Learn<'_> {
-    fn end(mut self, result: &Result<Done, Fault>) {
+    fn was_let_down(&self) -> bool {
+        self.calls.as_ref().is_some_and(|calls| calls.was_let_down())
+    }
+
+    /// Hears how an attempt ended.
+    fn hear(&mut self, result: &Result<Done, Fault>) {
         self.health = match result {
             Err(fault) if fault.code == Code::Cancelled => Health::Unknown,
             Err(fault) => match fault.blame() {
-                Blame::Source if self.calls.was_let_down() => Health::Unknown,
+                Blame::Source if self.was_let_down() => Health::Unknown,
                 Blame::Source if self.granted.hurried && is_late(fault) => Health::Unknown,
                 Blame::Source => Health::Bad,
                 // What broke on our side says nothing about the source.
@@ -310,7 +330,7 @@ impl Drop for Learn<'_> {
     fn drop(&mut self) {
         // An attempt that ran out of time is the source's doing, unless its caller gave it less than it may take
         // or it waited for another call; one whose client left says nothing.
-        let excused = self.granted.hurried || self.calls.was_let_down();
+        let excused = self.granted.hurried || self.was_let_down();
         let due = self.around.patience.due(self.granted.deadline);
         let late = due.is_some_and(|due| Instant::now() >= due) && !excused;
         let health = if self.health == Health::Unknown && late { Health::Bad } else { self.health };

@@ -182,6 +182,12 @@ impl Catalogue {
         &self.providers
     }
 
+    /// True where there is a tool of this name or alias.
+    #[must_use]
+    pub fn knows(&self, name: &str) -> bool {
+        self.find(name).is_some()
+    }
+
     /// The tool of this name or alias.
     pub(crate) fn find(&self, name: &str) -> Option<&Arc<Entry>> {
         self.entries.get(name).or_else(|| self.entries.get(self.aliases.get(name)?))

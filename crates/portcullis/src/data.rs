@@ -29,6 +29,9 @@ use crate::{
 /// The file that is looked for where none is named.
 pub(crate) const CONFIG_FILE: &str = "portcullis.yaml";
 
+/// The database of the state, in the data folder.
+pub(crate) const STATE_FILE: &str = "state.db";
+
 /// The data folder, locked for as long as this lives.
 #[derive(Debug)]
 pub(crate) struct DataFolder {
@@ -77,7 +80,7 @@ impl DataFolder {
 
     /// The database of the state.
     pub(crate) fn state_file(&self) -> PathBuf {
-        self.dir.join("state.db")
+        self.dir.join(STATE_FILE)
     }
 
     /// What keys are hashed with; made at the first start.

@@ -3,6 +3,7 @@
 //! The binary: it takes the configuration, puts the rooms together, and is the command line. What it does with a
 //! call is the gate's; what a tool does is its room's.
 
+mod apart;
 mod app;
 mod bridge;
 mod cli;

@@ -45,10 +45,38 @@ const PLACEHOLDER_PARTS: &[&str] = &[
 const PLACEHOLDER_TEXTS: &[&str] =
     &["secret", "password", "token", "key", "test", "none", "todo", "dummy", "example"];
 
+/// Placeholders that our own examples hold, and those we were born of.
+const PLACEHOLDER_EXAMPLES: &[&str] = &[
+    "change-me-in-production",
+    "sk_prod_xxx",
+    "sk_prod_xxxx",
+    "sk_test_xxx",
+    "your-api-key",
+    "your-secret-here",
+];
+
 /// Whether a text is what examples and templates have in place of a secret.
 pub(crate) fn is_placeholder(text: &str) -> bool {
     let text = text.trim().to_ascii_lowercase();
     PLACEHOLDER_TEXTS.contains(&text.as_str()) || PLACEHOLDER_PARTS.iter().any(|part| text.contains(part))
+}
+
+/// The fewest characters of a key's secret: less can be guessed.
+pub(crate) const KEY_CHARS_MIN: usize = 16;
+
+/// Why a text is no secret of a key, where it is none and this is not only for trying things out.
+pub(crate) fn unfit_for_a_key(text: &str) -> Option<&'static str> {
+    if is_placeholder(text) && !admin::KeyMaker::plausible(text) {
+        return Some(PLACEHOLDER);
+    }
+    let short = "the secret of a key has at least 16 characters; take one that cannot be guessed, such as the output \
+                 of `openssl rand -hex 32`";
+    (text.chars().count() < KEY_CHARS_MIN).then_some(short)
+}
+
+/// Texts that were taken for a key's secret where placeholders are taken: they can be looked for by their hash.
+pub(crate) fn known_placeholders() -> impl Iterator<Item = &'static str> {
+    PLACEHOLDER_TEXTS.iter().chain(PLACEHOLDER_PARTS).chain(PLACEHOLDER_EXAMPLES).copied()
 }
 
 /// Whether the environment says that this is only for trying things out.

@@ -306,6 +306,8 @@ pub struct Fault {
     pub status: Option<Box<str>>,
     /// The error as the protocol of its source had it, which MCP faces pass on as it is.
     pub as_sent: Option<Box<RawValue>>,
+    /// True where it is certain that nothing was done, whatever the code: it was never sent.
+    pub no_effect: bool,
     /// The cause, for the log alone.
     #[source]
     pub source: Option<Box<dyn Error + Send + Sync>>,
@@ -324,6 +326,7 @@ impl Fault {
             log: None,
             status: None,
             as_sent: None,
+            no_effect: false,
             source: None,
         }
     }

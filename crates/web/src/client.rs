@@ -66,6 +66,18 @@ pub(crate) struct Settings {
     pub(crate) redirects_max: usize,
     /// True to follow a redirect from https to http.
     pub(crate) downgrade: bool,
+    /// What becomes of a redirect that leads away.
+    pub(crate) away: Away,
+}
+
+/// What becomes of a redirect that leads to another place than the rules of this call were asked about. It is never
+/// followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Away {
+    /// One to another `host[:port]` is the answer, and says where it leads: going there is another call.
+    Tell,
+    /// One to another origin is a failure of whoever sent it.
+    Refuse,
 }
 
 /// A request on its way out.
@@ -87,6 +99,8 @@ pub(crate) struct Answer {
     pub(crate) url: Url,
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
+    /// Where it redirects to, where that was not followed because it leads away.
+    pub(crate) away: Option<Url>,
     response: reqwest::Response,
 }
 
@@ -105,22 +119,22 @@ impl Client {
         Self { lookup, settings: Arc::new(settings), hosts: Mutex::new(Vec::new()) }
     }
 
-    /// Sends a request and follows redirects: those of GET and HEAD alone, each held against `rule` and the
-    /// addresses again. Any other redirect is the answer.
+    /// Sends a request and follows redirects: those of GET and HEAD alone that stay where they are, each held against
+    /// `rule` and the addresses again. Any other redirect is the answer.
     pub(crate) async fn send(&self, outgoing: &Outgoing, rule: Rule<'_>) -> Result<Answer, WebError> {
         let mut url = outgoing.url.clone();
         let mut own = true;
         let follows = matches!(outgoing.method, Method::GET | Method::HEAD);
         for _ in 0..=self.settings.redirects_max {
-            let answer = self.hop(outgoing, &url, own, rule).await?;
-            match next(&answer).filter(|_| follows) {
-                None => return Ok(answer),
-                Some(location) => {
-                    let target = self.follow(&url, &location)?;
-                    own = own && target.origin() == outgoing.url.origin();
-                    url = target;
-                }
+            let mut answer = self.hop(outgoing, &url, own, rule).await?;
+            let Some(location) = next(&answer).filter(|_| follows) else { return Ok(answer) };
+            let target = self.follow(&url, &location)?;
+            if self.leads_away(&outgoing.url, &target)? {
+                answer.away = Some(target);
+                return Ok(answer);
             }
+            own = own && target.origin() == outgoing.url.origin();
+            url = target;
         }
         let host = place::authority(&outgoing.url);
         Err(WebError::TooManyRedirects { host, max: self.settings.redirects_max })
@@ -170,7 +184,7 @@ impl Client {
             return Err(WebError::HeadersTooLarge { host, max: HEADER_BYTES_MAX });
         }
         let (status, headers) = (response.status(), response.headers().clone());
-        Ok(Answer { url: url.clone(), status, headers, response })
+        Ok(Answer { url: url.clone(), status, headers, away: None, response })
     }
 
     fn follow(&self, from: &Url, location: &str) -> Result<Url, WebError> {
@@ -180,6 +194,18 @@ impl Client {
             return Err(refuse(format!("it leads from https to http at {}", place::authority(&target))));
         }
         Ok(target)
+    }
+
+    /// True where a redirect leads to another place than the one that was asked.
+    fn leads_away(&self, asked: &Url, target: &Url) -> Result<bool, WebError> {
+        match self.settings.away {
+            Away::Tell => Ok(place::authority(asked) != place::authority(target)),
+            Away::Refuse if asked.origin() == target.origin() => Ok(false),
+            Away::Refuse => {
+                let why = format!("it leads to another origin at {}", place::authority(target));
+                Err(WebError::BadRedirect { host: place::authority(asked), why })
+            }
+        }
     }
 
     fn guard(&self, url: &Url) -> Guard {

@@ -364,3 +364,18 @@ async fn a_key_from_outside_is_adopted_as_it_is() {
     let ids = BTreeSet::from([adopted.id, minted.key.id]);
     assert!(ids.len() == 2 && ids.iter().all(|id| id.len() == 16 && id.starts_with("key_")), "{ids:?}");
 }
+
+/// The secret that `keys_rotate` showed was good until the next start, and then nobody knew why not.
+#[tokio::test]
+async fn a_key_whose_secret_is_configured_is_not_rotated() {
+    let bed = Bed::new().await;
+    let order = json!({ "label": "given", "principal": "billing-bot" });
+    bed.run_as("root", PrincipalKind::Human, "keys_create", order).await.unwrap();
+    let rotated = bed.run("keys_rotate", json!({ "key": "given" })).await;
+    check(
+        &rotated,
+        expect![[
+            r#"Conflict: the secret of key "given" is set by API_KEY_PRIMARY, and the next start would undo a rotation; change it there and start again"#
+        ]],
+    );
+}

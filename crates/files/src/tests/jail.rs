@@ -1,9 +1,12 @@
 use std::{
     fmt::Write as _,
     io::Read as _,
-    os::unix::{
-        fs::{FileTypeExt as _, symlink},
-        net::UnixListener,
+    os::{
+        fd::AsFd as _,
+        unix::{
+            fs::{FileTypeExt as _, symlink},
+            net::UnixListener,
+        },
     },
     path::Path,
     sync::atomic::{AtomicBool, AtomicU32, Ordering},
@@ -299,4 +302,32 @@ fn open_many(jail: &Jail, times_min: u32) {
             Err(_) => refused += 1,
         }
     }
+}
+
+/// SQLite's locks on the state of the server are POSIX locks: a process loses all of them on a file when it closes any
+/// descriptor of it (fcntl(2)), and what was committed is lost at the next kill.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_refused_hard_link_is_not_opened_and_keeps_the_locks_of_its_file() {
+    use std::os::unix::fs::MetadataExt as _;
+    let all = tree();
+    let locked = std::fs::OpenOptions::new().write(true).open(all.path().join("outside/secret")).unwrap();
+    rustix::fs::fcntl_lock(&locked, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
+    let inode = format!(":{} ", locked.metadata().unwrap().ino());
+    let held = || std::fs::read_to_string("/proc/locks").unwrap().lines().any(|line| line.contains(&inode));
+    assert!(held());
+    for way in WAYS {
+        let jail =
+            Jail::open(&all.path().join("root"), Symlinks::Refuse, HardLinks::Refuse).unwrap().by(*way);
+        let root = jail.folder(&path(".")).unwrap();
+        assert!(jail.file(&path("hard")).is_err());
+        assert!(jail.file_in(root.as_fd(), "hard", &path("hard")).is_err());
+        assert!(held(), "{way:?}");
+    }
+    let staged = format!("{}{:032x}{}", crate::path::STAGED_PREFIX, 1, crate::path::STAGED_SUFFIX);
+    std::fs::hard_link(all.path().join("outside/secret"), all.path().join("root").join(&staged)).unwrap();
+    let config = crate::Config { writable: true, ..crate::Config::of_folder(all.path().join("root")) };
+    drop(crate::open(&config, &testkit::parts(all.path())).unwrap());
+    assert!(!all.path().join("root").join(&staged).exists(), "it was swept");
+    assert!(held(), "by the sweep");
 }

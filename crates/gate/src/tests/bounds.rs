@@ -3,6 +3,8 @@
 use state::{StateError, Swap, Usage, UsageCount};
 use tool::Timestamp;
 
+use crate::{BreakerConfig, breaker};
+
 use super::{
     odd::{self, at_once, reading},
     *,
@@ -56,16 +58,94 @@ async fn a_refused_call_says_how_long_to_wait() {
     assert_eq!((&details["limit"], &details["policy"]), (&json!(1), &json!("key")));
 }
 
+/// A call whose own attempts opened the breaker was told that its source "was not asked".
 #[tokio::test]
-async fn a_source_that_is_left_alone_is_not_waited_for() {
+async fn a_call_that_failed_says_why_and_counts_once_however_often_it_tried() {
     let again = Retry { again_max: 9, wait: Duration::from_millis(1), wait_max: Duration::from_millis(1) };
     let tool = Tool { retry: Some(again), time_max: Duration::from_secs(30), ..reading("retrying") };
-    let house =
-        House::with_odd([tool], at_once(|_| Err(Fault::new(Code::Upstream, "the source failed")))).await;
-    // Five failures open the breaker in the middle of the first call, which then ends at once.
+    let runs = Arc::new(AtomicU32::new(0));
+    let seen = Arc::clone(&runs);
+    let work = at_once(move |_| {
+        seen.fetch_add(1, SeqCst);
+        Err(Fault::new(Code::Upstream, "the source failed"))
+    });
+    let house = House::with_odd([tool], work).await;
+    let mut lines = String::new();
+    for _ in 0..6 {
+        let answer = house.call("sk_a", "retrying", json!({})).await;
+        lines +=
+            &format!("{} runs, {}, open: {:?}\n", runs.load(SeqCst), shown(&answer), house.open_breakers());
+    }
+    expect![[r#"
+        10 runs, upstream: the source failed, open: ""
+        20 runs, upstream: the source failed, open: ""
+        30 runs, upstream: the source failed, open: ""
+        40 runs, upstream: the source failed, open: ""
+        50 runs, upstream: the source failed, open: "odd"
+        50 runs, unavailable: odd has failed repeatedly and is left alone for now, open: "odd"
+    "#]]
+    .assert_eq(&lines);
+}
+
+#[tokio::test]
+async fn a_breaker_that_others_opened_does_not_replace_what_a_call_was_told() {
+    let again = Retry { again_max: 9, wait: Duration::from_millis(1), wait_max: Duration::from_millis(1) };
+    let retrying = Tool { retry: Some(again), time_max: Duration::from_secs(30), ..reading("retrying") };
+    let gate: Arc<std::sync::OnceLock<Arc<Gate>>> = Arc::default();
+    let theirs = Arc::clone(&gate);
+    let work = at_once(move |_| {
+        let (gate, config) = (theirs.get().unwrap(), BreakerConfig::default());
+        for _ in 0..config.failures_max {
+            let now = tokio::time::Instant::now();
+            gate.breakers.learn(&"odd".into(), breaker::Health::Bad, &config, now);
+        }
+        Err(Fault::new(Code::Upstream, "the source failed"))
+    });
+    let house = House::with_odd([retrying], work).await;
+    let _ = gate.set(Arc::clone(&house.gate));
     let answer = house.call("sk_a", "retrying", json!({})).await;
-    assert!(answer.elapsed < Duration::from_secs(5), "{:?}", answer.elapsed);
-    expect!["unavailable: odd has failed repeatedly and is left alone for now"].assert_eq(&shown(&answer));
+    assert_eq!(shown(&answer), "upstream: the source failed");
+}
+
+/// A change that ended with a fault left its key "begun" for a day.
+#[tokio::test]
+async fn an_idempotency_key_of_a_change_that_failed_is_told_the_same_again() {
+    let failing = |name: &str| Tool { effect: Effect::Changes, repeats: Repeats::Counts, ..reading(name) };
+    let runs = Arc::new(AtomicU32::new(0));
+    let seen = Arc::clone(&runs);
+    let work = at_once(move |permit| {
+        seen.fetch_add(1, SeqCst);
+        let code = match permit.tool().name.as_str() {
+            "refused" => Code::BadArguments,
+            "unknown" => Code::OutcomeUnknown,
+            _ => Code::Upstream,
+        };
+        let mut fault = Fault::new(code, "the source failed").with_details(json!({ "n": 1 }));
+        fault.pointer = Some("/x".to_owned());
+        fault.status = Some("odd".into());
+        fault.no_effect = permit.tool().name.as_str() == "unsent";
+        Err(fault.retry_after(Duration::from_millis(1_500)))
+    });
+    let house = House::with_odd(["refused", "unknown", "sent", "unsent"].map(failing), work).await;
+    let mut lines = String::new();
+    for tool in ["sent", "sent", "unknown", "unknown", "refused", "refused", "unsent", "unsent"] {
+        let mut call = Call::new(Kind::tool(tool, raw(&json!({}))), Face::Rest, RequestId::ours("r"));
+        call.idempotency_key = Some("k".into());
+        let fault = house.send("sk_a", call).await.result.unwrap_err();
+        let details = fault.details.as_ref().map(ToString::to_string).unwrap_or_default();
+        let told = (fault.code.row().name, &fault.text, &fault.pointer, fault.retry_after, fault.status());
+        lines += &format!("{tool}: {told:?} {details}, {} runs\n", runs.load(SeqCst));
+    }
+    expect![[r#"
+        sent: ("upstream", "the source failed", Some("/x"), Some(1.5s), "odd") {"n":1}, 1 runs
+        sent: ("upstream", "the source failed", Some("/x"), Some(1.5s), "odd") {"n":1}, 1 runs
+        unknown: ("outcome_unknown", "the source failed", Some("/x"), Some(1.5s), "odd") {"n":1,"outcome":"unknown"}, 2 runs
+        unknown: ("outcome_unknown", "the source failed", Some("/x"), Some(1.5s), "odd") {"n":1,"outcome":"unknown"}, 2 runs
+        refused: ("bad_arguments", "the source failed", Some("/x"), Some(1.5s), "odd") {"n":1}, 3 runs
+        refused: ("bad_arguments", "the source failed", Some("/x"), Some(1.5s), "odd") {"n":1}, 4 runs
+        unsent: ("upstream", "the source failed", Some("/x"), Some(1.5s), "odd") {"n":1}, 5 runs
+        unsent: ("upstream", "the source failed", Some("/x"), Some(1.5s), "odd") {"n":1}, 6 runs
+    "#]].assert_eq(&lines);
 }
 
 #[tokio::test]
@@ -324,4 +404,14 @@ async fn what_a_tool_did_not_find_is_an_error_and_no_denial() {
     ] {
         assert!(text.contains(line), "{line}");
     }
+}
+
+/// 500 of them were 560 lines of log, and counted as work that was done.
+#[tokio::test]
+async fn refused_logins_are_no_operations() {
+    let house = House::open().await;
+    for secret in ["sk_x", "", "sk_a"] {
+        house.call(secret, "echo", json!({})).await;
+    }
+    assert_eq!(house.gate.stats().total_operations, 1);
 }

@@ -2,12 +2,12 @@
 
 use admin::{KeyMaker, NewKey};
 use state::{Key, KeySecret, Keys as _, Slot, Swap};
-use tool::{ConfigFault, Parts, Secret, SecretRef, Secrets as _};
+use tool::{ConfigFault, Parts, Secret, SecretRef, Secrets};
 
 use super::{Core, OpenError, other, problems};
 use crate::{
-    config::{BootstrapConfig, BootstrapKey, ShownAs},
-    data,
+    config::{BootstrapKey, Loaded, ShownAs},
+    data, secrets,
 };
 
 /// A key that was made at this start: shown once, and kept nowhere.
@@ -21,17 +21,26 @@ pub(crate) struct ShownKey {
 }
 
 /// What `check` can find out: whether the secrets are there.
-pub(super) fn check(config: &BootstrapConfig, parts: &Parts) -> Vec<ConfigFault> {
+pub(super) fn check(loaded: &Loaded, parts: &Parts) -> Vec<ConfigFault> {
     let mut faults = Vec::new();
-    for (i, key) in config.keys.iter().enumerate() {
+    for (i, key) in loaded.config.bootstrap.keys.iter().enumerate() {
         for (name, reference) in [("secret", &key.secret), ("secondary", &key.secondary)] {
             let Some(reference) = reference else { continue };
-            if let Err(text) = parts.secrets.resolve(reference) {
+            if let Err(text) = fit(loaded, &*parts.secrets, reference) {
                 faults.push(ConfigFault::new(format!("/bootstrap/keys/{i}/{name}"), text));
             }
         }
     }
     faults
+}
+
+/// A secret that is fit for a key.
+fn fit(loaded: &Loaded, store: &dyn Secrets, reference: &SecretRef) -> Result<Secret, String> {
+    let secret = store.resolve(reference)?;
+    match secrets::unfit_for_a_key(secret.expose()) {
+        Some(why) if !loaded.takes_placeholders => Err(why.to_owned()),
+        _ => Ok(secret),
+    }
 }
 
 impl Core {
@@ -44,7 +53,7 @@ impl Core {
         for (i, key) in loaded.config.bootstrap.keys.iter().enumerate() {
             let resolve = |name: &str, reference: &Option<SecretRef>| match reference {
                 None => Ok(None),
-                Some(reference) => secrets.resolve(reference).map(Some).map_err(|text| {
+                Some(reference) => fit(&loaded, &secrets, reference).map(Some).map_err(|text| {
                     problems(&loaded, vec![ConfigFault::new(format!("/bootstrap/keys/{i}/{name}"), text)])
                 }),
             };
@@ -55,7 +64,32 @@ impl Core {
                 None => shown.extend(self.make(key, roles, given, second).await?),
             }
         }
+        if !loaded.takes_placeholders {
+            self.end_placeholders().await?;
+        }
         Ok(shown)
+    }
+
+    /// Takes the placeholders off keys that got them when this was only for trying things out. The gate takes none
+    /// as a secret either way; so that it does not look as if it did, they go.
+    async fn end_placeholders(&self) -> Result<(), OpenError> {
+        let hashes: Vec<String> = secrets::known_placeholders().map(|text| self.maker.hash(text)).collect();
+        for mut key in self.ring.list().await? {
+            let before = key.secrets.len();
+            key.secrets.retain(|secret| !hashes.contains(&secret.hash));
+            if key.secrets.len() == before || key.revoked_at.is_some() {
+                continue;
+            }
+            if self.ring.swap(&key).await? == Swap::Stale {
+                return Err(other(format!("the key {:?} was changed meanwhile; start again", key.label)));
+            }
+            tracing::warn!(
+                key = key.id,
+                label = key.label,
+                "a key lost its placeholder secret, which is good in development only; make a new one with keys_rotate"
+            );
+        }
+        Ok(())
     }
 
     /// The roles that were named, or all of the principal's.

@@ -48,6 +48,16 @@ impl admin::House for AppHouse {
         self.core().map(|core| core.loaded().config.tiers.keys().cloned().collect()).unwrap_or_default()
     }
 
+    fn secret_from(&self, label: &str) -> Option<String> {
+        let loaded = self.core()?.loaded();
+        let keys = loaded.config.bootstrap.keys.iter();
+        let (i, _) = keys.enumerate().find(|(_, key)| key.label == label && key.secret.is_some())?;
+        Some(match &loaded.file {
+            Some(file) => format!("`bootstrap.keys[{i}].secret` of {}", file.display()),
+            None => "API_KEY_PRIMARY".to_owned(),
+        })
+    }
+
     async fn reload(&self) -> Result<String, Vec<String>> {
         let core = self.core().ok_or_else(|| vec![closing().text])?;
         // In a task of its own: a caller that goes away must not leave it half-way.

@@ -13,6 +13,7 @@ use tool::Provider;
 
 use super::{Core, parts, snapshot};
 use crate::{
+    apart,
     config::{self, Problems},
     data,
 };
@@ -60,10 +61,14 @@ impl Core {
         let changed = changed_sections(&before.value, &loaded.value);
         let parts = parts(&loaded, &self.metrics, &self.clock);
         let place = |faults| config::locate_faults(&loaded, faults, &data::environment);
+        let faults = apart::check(&loaded, &self.folder.dir);
+        if !faults.is_empty() {
+            return Err(place(faults));
+        }
         let old = self.lock_rooms().clone();
         let rooms = old.renewed(&before, &loaded, &parts).await.map_err(place)?;
         let gone = old.gone(&rooms);
-        let snapshot = match snapshot(&loaded.config, rooms.providers()) {
+        let snapshot = match snapshot(&loaded, &rooms) {
             Ok(snapshot) => snapshot,
             Err(faults) => {
                 let problems = place(faults);
@@ -109,6 +114,11 @@ fn sentence(changed: &[String]) -> String {
     }
     let waits: Vec<&str> = changed.iter().map(String::as_str).filter(|name| FIXED.contains(name)).collect();
     let mut text = format!("the configuration was taken anew; changed: {}", changed.join(", "));
+    if changed.iter().any(|name| name == "bootstrap") {
+        text.push_str(
+            "; of keys that exist it changes the secrets alone, keys_update and `portcullis keys` the rest",
+        );
+    }
     if !waits.is_empty() {
         text.push_str(&format!("; only the next start takes: {}", waits.join(", ")));
     }
@@ -155,6 +165,9 @@ mod tests {
         let text =
             "the configuration was taken anew; changed: gone, new, server; only the next start takes: server";
         assert_eq!(sentence(&changed), text);
+        let text = "the configuration was taken anew; changed: bootstrap; of keys that exist it changes the secrets \
+                    alone, keys_update and `portcullis keys` the rest";
+        assert_eq!(sentence(&["bootstrap".to_owned()]), text);
         assert_eq!(sentence(&[]), "the configuration was taken anew; nothing in it changed");
     }
 }

@@ -19,7 +19,10 @@ pub(crate) struct CheckArgs {
 pub(super) async fn run(args: &CheckArgs, globals: &Globals, out: &Out) -> Result<(), Failure> {
     let file = args.file.as_deref().or(globals.config.as_deref());
     let checked = match data::examine(file) {
-        Ok(examined) => app::check(examined).await,
+        Ok(examined) => {
+            let dir = data::folder_of(&examined.loaded, globals);
+            app::check(examined, &dir).await
+        }
         Err(problems) => Err(problems),
     };
     match checked {

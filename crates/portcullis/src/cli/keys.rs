@@ -133,14 +133,31 @@ fn list(answer: &Value, out: &Out) {
     out.table(&header, lines.collect(), keys);
 }
 
+/// As the server says, which knows what time it is; a key that is good says until when.
 fn state(key: &Value) -> String {
-    if key["revoked_at"].is_string() {
-        "revoked".to_owned()
-    } else if key["enabled"] == false {
-        "disabled".to_owned()
+    let status = key["status"].as_str().unwrap_or_default();
+    if status != "active" {
+        plain(status)
     } else if let Some(end) = key["expires_at"].as_str() {
         format!("until {end}")
     } else {
         "good".to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_whose_time_is_over_is_not_shown_as_good_until_then() {
+        let check = |status: &str, expires_at: Value, want: &str| {
+            assert_eq!(state(&json!({ "status": status, "expires_at": expires_at })), want);
+        };
+        check("active", Value::Null, "good");
+        check("active", json!("2027-01-31T12:00:00Z"), "until 2027-01-31T12:00:00Z");
+        check("expired", json!("2021-01-31T12:00:00Z"), "expired");
+        check("disabled", Value::Null, "disabled");
+        check("revoked", json!("2021-01-31T12:00:00Z"), "revoked");
     }
 }

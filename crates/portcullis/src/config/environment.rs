@@ -107,6 +107,9 @@ pub(crate) const VARIABLES: &[Variable] = &[
 const SECRETS: &[&str] =
     &["API_KEY_PRIMARY", "API_KEY_SECONDARY", "MCP_JWT_SECRET", "ANTHROPIC_API_KEY", "OPENAI_API_KEY"];
 
+/// Those of them that are the secret of a key.
+const KEYS: &[&str] = &["API_KEY_PRIMARY", "API_KEY_SECONDARY"];
+
 const fn variable(
     name: &'static str,
     about: &'static str,
@@ -195,6 +198,7 @@ fn keys(document: &mut Document, lookup: Lookup<'_>) {
         key["secondary"] = json!(second);
     }
     document.set("/bootstrap/keys", json!([key]), "API_KEY_PRIMARY");
+    document.came_from("/bootstrap/keys/0/secret", "API_KEY_PRIMARY");
     document.came_from("/bootstrap/keys/0/secondary", "API_KEY_SECONDARY");
 }
 
@@ -208,7 +212,14 @@ fn placeholders(lookup: Lookup<'_>) -> Vec<Problem> {
         problem.variable = Some((*name).to_owned());
         problem
     };
-    SECRETS.iter().filter(held).map(problem).collect()
+    let short = KEYS.iter().filter_map(|name| {
+        let value = lookup(name)?;
+        let value = value.trim();
+        let why =
+            secrets::unfit_for_a_key(value).filter(|_| !value.is_empty() && !secrets::is_placeholder(value));
+        why.map(|why| Problem { variable: Some((*name).to_owned()), ..Problem::new("", why) })
+    });
+    SECRETS.iter().filter(held).map(problem).chain(short).collect()
 }
 
 /// A variable being taken.

@@ -138,6 +138,7 @@ const FOLLOWS: &[(&str, &[&str])] = &[
     ("/tools/*", &["/tools/=/**"]),
     ("/operations/*", &["/operations/=/**"]),
     ("/bootstrap/keys/*/principal", &["/principals/*"]),
+    ("/bootstrap/keys/*/tier", &["/tiers/*"]),
     ("/bootstrap/keys/*/roles", &["/principals/*/roles/**"]),
     ("/sql/databases/*/sqlite", &["/sql/databases/=/sqlite", "/lab/**"]),
     ("/sql/databases/*", &["/sql/databases/=/**"]),

@@ -25,7 +25,7 @@ pub(crate) use examine::Examined;
 pub(crate) use expand::Lookup;
 pub(crate) use problem::{Colours, Problems};
 pub(crate) use schema::schema;
-pub(crate) use sections::{BootstrapConfig, BootstrapKey, Config, LogConfig, LogFormat, LogLevel, ShownAs};
+pub(crate) use sections::{BootstrapKey, Config, LogConfig, LogFormat, LogLevel, ShownAs, unknown};
 
 use crate::secrets;
 use document::{Document, On};

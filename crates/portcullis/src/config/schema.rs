@@ -58,7 +58,52 @@ pub(crate) fn fit(document: &mut Document, unknown: &[String]) -> Fitted {
     for error in validator().iter_errors(&document.value) {
         explain(&error, document, unknown, &mut problems);
     }
+    problems.extend(literal_secrets(document));
     Fitted { problems, left_out: leave_out(document, unknown) }
+}
+
+/// Secrets that stand in the file as they are, where everybody reads them who reads the file.
+fn literal_secrets(document: &Document) -> Vec<Problem> {
+    let mut found = Vec::new();
+    find_secrets(schema(), &document.value, &mut String::new(), &mut found);
+    found.retain(|pointer| document.expanded(pointer) == Expanded::No);
+    let problem = |pointer: String| {
+        let text = "a secret stands in the configuration itself";
+        let hint = "write ${NAME}, { file: PATH } or { exec: [PROGRAM, ARGUMENT] }";
+        document.locate(Problem::new(pointer, text).hint(Some(hint.to_owned())), On::Value)
+    };
+    found.into_iter().map(problem).collect()
+}
+
+/// The places of texts that the schema takes for references to secrets.
+fn find_secrets(schema: &'static Value, value: &Value, at: &mut String, found: &mut Vec<String>) {
+    let is_secret = schema["$ref"].as_str().is_some_and(|name| name.ends_with("/SecretRef"));
+    if is_secret {
+        let is_new = value.is_string() && !found.contains(at);
+        found.extend(is_new.then(|| at.clone()));
+        return;
+    }
+    let schema = resolve(schema);
+    for branch in ["anyOf", "oneOf", "allOf"].iter().filter_map(|word| schema[*word].as_array()).flatten() {
+        find_secrets(branch, value, at, found);
+    }
+    let inner =
+        |part: &dyn std::fmt::Display, schema: &'static Value, value: &Value, found: &mut Vec<String>| {
+            let mut at = at.clone();
+            push_pointer(&mut at, part);
+            find_secrets(schema, value, &mut at, found);
+        };
+    for (name, value) in value.as_object().into_iter().flatten() {
+        let own = schema["properties"].get(name).or_else(|| schema.get("additionalProperties"));
+        if let Some(own) = own.filter(|own| own.is_object()) {
+            inner(name, own, value, found);
+        }
+    }
+    for (i, item) in value.as_array().into_iter().flatten().enumerate() {
+        if let Some(own) = schema.get("items").filter(|own| own.is_object()) {
+            inner(&i, own, item, found);
+        }
+    }
 }
 
 /// True where an objection is about a value that is not known, or about a choice that goes by one.

@@ -85,7 +85,8 @@ impl Default for CacheConfig {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct BootstrapConfig {
-    /// The keys. One that exists already, by its label, is left as it is.
+    /// The keys. One that exists already, by its label, is left as it is but for a secret that is given here: its
+    /// tier, rate and roles are changed by `keys_update` and `portcullis keys`.
     pub keys: Vec<BootstrapKey>,
 }
 
@@ -110,8 +111,8 @@ pub(crate) struct BootstrapKey {
     pub rate_per_minute: Option<u32>,
     /// Under which name a secret that was made is printed, once, at the start that makes it.
     pub show: Option<ShownAs>,
-    /// The secret, where it comes from outside. At a start its hash replaces the one that is kept, so the
-    /// operator's value always holds.
+    /// The secret, where it comes from outside, of at least 16 characters. At a start its hash replaces the one that
+    /// is kept, so the operator's value always holds, and `keys_rotate` refuses the key.
     pub secret: Option<SecretRef>,
     /// A second secret that is good as well, for rotation without a gap.
     pub secondary: Option<SecretRef>,
@@ -235,7 +236,7 @@ impl Config {
         faults.extend(self.prompts.iter().flat_map(content::prompts::Config::check));
         faults.extend(self.resources.iter().flat_map(content::resources::Config::check));
         faults.extend(self.lab.iter().flat_map(lab::Config::check));
-        faults.extend(self.bootstrap.check(&self.principals));
+        faults.extend(self.bootstrap.check(&self.principals, &self.tiers));
         faults
     }
 
@@ -267,9 +268,15 @@ fn check_completion(asked: content::Completion<'_>, tools: &[Arc<Tool>]) -> Opti
 }
 
 impl BootstrapConfig {
-    fn check(&self, principals: &BTreeMap<String, PrincipalConfig>) -> Vec<ConfigFault> {
+    fn check(
+        &self,
+        principals: &BTreeMap<String, PrincipalConfig>,
+        tiers: &BTreeMap<String, TierConfig>,
+    ) -> Vec<ConfigFault> {
         let mut faults = Vec::new();
         let names: Vec<String> = principals.keys().cloned().collect();
+        let built_in = admin::BUILT_IN_TIERS.iter().map(ToString::to_string);
+        let tiers: Vec<String> = tiers.keys().cloned().chain(built_in).collect();
         for (i, key) in self.keys.iter().enumerate() {
             let at = |part: &str| {
                 let mut pointer = format!("/bootstrap/keys/{i}");
@@ -279,13 +286,12 @@ impl BootstrapConfig {
             if self.keys[..i].iter().any(|other| other.label == key.label) {
                 faults.push(ConfigFault::new(at("label"), format!("there are two keys {:?}", key.label)));
             }
+            if !tiers.contains(&key.tier) {
+                faults.push(unknown(at("tier"), "tier", &key.tier, &tiers, "declare it under `tiers`"));
+            }
             let Some(principal) = principals.get(&key.principal) else {
-                let text = format!("there is no principal {:?}", key.principal);
-                let mut fault = ConfigFault::new(at("principal"), text);
-                fault.hint = super::schema::nearest(&key.principal, &names)
-                    .map(|near| format!("did you mean {near:?}?"))
-                    .or_else(|| Some("declare it under `principals`".to_owned()));
-                faults.push(fault);
+                let instead = "declare it under `principals`";
+                faults.push(unknown(at("principal"), "principal", &key.principal, &names, instead));
                 continue;
             };
             for (n, role) in key.roles.iter().flatten().enumerate() {
@@ -302,6 +308,13 @@ impl BootstrapConfig {
         }
         faults
     }
+}
+
+/// A name that was not declared, with what may have been meant, or what to do instead.
+pub(crate) fn unknown(at: String, what: &str, name: &str, known: &[String], instead: &str) -> ConfigFault {
+    let near = super::schema::nearest(name, known).map(|near| format!("did you mean {near:?}?"));
+    let fault = ConfigFault::new(at, format!("there is no {what} {name:?}"));
+    fault.hint(near.unwrap_or_else(|| instead.to_owned()))
 }
 
 fn basic() -> String {

@@ -453,6 +453,13 @@ fn names_that_point_nowhere_are_found() {
                |                                            ^
               help: it has admn
 
+            error: a secret stands in the configuration itself
+              --> portcullis.yaml:6:59 (/bootstrap/keys/1/secondary)
+               |
+             6 |     - {label: a, principal: alice, roles: [x], secondary: b}
+               |                                                           ^
+              help: write ${NAME}, { file: PATH } or { exec: [PROGRAM, ARGUMENT] }
+
             error: a second secret needs a first one
               --> portcullis.yaml:6:59 (/bootstrap/keys/1/secondary)
                |
@@ -460,7 +467,7 @@ fn names_that_point_nowhere_are_found() {
                |                                                           ^
               help: add `secret`
 
-            portcullis.yaml: 5 problems
+            portcullis.yaml: 6 problems
         "#]],
     );
 }
@@ -664,22 +671,29 @@ fn what_looks_like_a_secret_is_not_shown_in_an_excerpt() {
     check(
         "bootstrap: {keys: [{label: a, secret: hunter2, principle: b}]}\n",
         expect![[r#"
-        error: the key "principal" is missing
-          --> portcullis.yaml:1:20 (/bootstrap/keys/0)
-           |
-         1 | bootstrap: {keys: [{label: a, secret: *******, principle: b}]}
-           |                    ^
-          help: principal: The principal it stands for, as in `principals`
+            error: the key "principal" is missing
+              --> portcullis.yaml:1:20 (/bootstrap/keys/0)
+               |
+             1 | bootstrap: {keys: [{label: a, secret: *******, principle: b}]}
+               |                    ^
+              help: principal: The principal it stands for, as in `principals`
 
-        error: unknown key "principle"
-          --> portcullis.yaml:1:48 (/bootstrap/keys/0/principle)
-           |
-         1 | bootstrap: {keys: [{label: a, secret: *******, principle: b}]}
-           |                                                ^^^^^^^^^
-          help: did you mean "principal"?
+            error: a secret stands in the configuration itself
+              --> portcullis.yaml:1:39 (/bootstrap/keys/0/secret)
+               |
+             1 | bootstrap: {keys: [{label: a, secret: *******, principle: b}]}
+               |                                       ^^^^^^^
+              help: write ${NAME}, { file: PATH } or { exec: [PROGRAM, ARGUMENT] }
 
-        portcullis.yaml: 2 problems
-    "#]],
+            error: unknown key "principle"
+              --> portcullis.yaml:1:48 (/bootstrap/keys/0/principle)
+               |
+             1 | bootstrap: {keys: [{label: a, secret: *******, principle: b}]}
+               |                                                ^^^^^^^^^
+              help: did you mean "principal"?
+
+            portcullis.yaml: 3 problems
+        "#]],
     );
     check(
         "token: \"hunter2\n",
@@ -847,6 +861,41 @@ fn an_address_that_is_none_has_its_place_and_hides_nothing() {
     );
 }
 
+/// Whoever reads the file reads the secret: `secret: plain` was taken.
+#[test]
+fn secrets_do_not_stand_in_the_file() {
+    check(
+        "principals: {p: {kind: machine, roles: []}}\n\
+         bootstrap: {keys: [{label: a, principal: p, secret: plain-text-in-the-file, secondary: 'x${WORD}'}]}\n\
+         rest: {apis: {a: {base_url: 'http://a.test', auth: {bearer: plain-text}}}}\n\
+         telemetry: {otlp: {endpoint: 'http://c.test', headers: {x-key: plain-text}}}\n",
+        expect![[r#"
+            error: a secret stands in the configuration itself
+              --> portcullis.yaml:2:53 (/bootstrap/keys/0/secret)
+               |
+             2 | bootstrap: {keys: [{label: a, principal: p, secret: **********************, secondary: 'x${WORD}'}]}
+               |                                                     ^^^^^^^^^^^^^^^^^^^^^^
+              help: write ${NAME}, { file: PATH } or { exec: [PROGRAM, ARGUMENT] }
+
+            error: a secret stands in the configuration itself
+              --> portcullis.yaml:3:61 (/rest/apis/a/auth/bearer)
+               |
+             3 | rest: {apis: {a: {base_url: 'http://a.test', auth: {bearer: **********}}}}
+               |                                                             ^^^^^^^^^^
+              help: write ${NAME}, { file: PATH } or { exec: [PROGRAM, ARGUMENT] }
+
+            error: a secret stands in the configuration itself
+              --> portcullis.yaml:4:64 (/telemetry/otlp/headers/x-key)
+               |
+             4 | telemetry: {otlp: {endpoint: 'http://c.test', headers: {x-key: plain-text}}}
+               |                                                                ^^^^^^^^^^
+              help: write ${NAME}, { file: PATH } or { exec: [PROGRAM, ARGUMENT] }
+
+            portcullis.yaml: 3 problems
+        "#]],
+    );
+}
+
 #[test]
 fn a_key_that_stands_twice_hides_nothing() {
     let text =
@@ -933,5 +982,31 @@ fn what_only_the_types_refuse_has_its_place_and_hides_nothing() {
 
         portcullis.yaml: 5 problems
     "#]],
+    );
+}
+
+#[test]
+fn a_tier_that_nobody_declared_is_a_fault() {
+    check(
+        "principals: {p: {kind: machine, roles: []}}\ntiers: {golden: {}}\n\
+         bootstrap: {keys: [{label: a, principal: p, tier: goldn}, {label: b, principal: p, tier: premium}, \
+         {label: c, principal: p, tier: lead}]}\n",
+        expect![[r#"
+            error: there is no tier "goldn"
+              --> portcullis.yaml:3:51 (/bootstrap/keys/0/tier)
+               |
+             3 | bootstrap: {keys: [{label: a, principal: p, tier: goldn}, {label: b, principal: p, tier: premium}, {label: c, 
+               |                                                   ^^^^^
+              help: did you mean "golden"?
+
+            error: there is no tier "lead"
+              --> portcullis.yaml:3:131 (/bootstrap/keys/2/tier)
+               |
+             3 | pal: p, tier: premium}, {label: c, principal: p, tier: lead}]}
+               |                                                        ^^^^
+              help: declare it under `tiers`
+
+            portcullis.yaml: 2 problems
+        "#]],
     );
 }

@@ -98,7 +98,8 @@ fn prepared() -> (App, Vec<State>) {
     app.terminate();
     expire(&app.data().join("state.db"), "expired");
     app.restart();
-    let forged = format!("{}X", &app.key[..app.key.len() - 1]);
+    let (kept, last) = app.key.split_at(app.key.len() - 1);
+    let forged = format!("{kept}{}", if last == "X" { "Y" } else { "X" });
     let states = vec![
         State { name: "none", header: None, refused_with: 401 },
         State { name: "empty", header: Some("Bearer ".to_owned()), refused_with: 401 },

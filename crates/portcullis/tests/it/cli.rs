@@ -220,6 +220,33 @@ log: { level: \"${PORTCULLIS_TEST_NONE}\" }
 }
 
 #[test]
+fn check_finds_an_operation_of_no_tool_and_files_that_hold_the_data() {
+    let home = tempfile::tempdir().unwrap();
+    let check = |text: &str| {
+        std::fs::write(home.path().join("portcullis.yaml"), text).unwrap();
+        let said = alone(home.path(), &["check"]);
+        let lines = said.err.lines().filter(|line| line.starts_with("error") || line.contains("help:"));
+        format!("{} {}", said.code, lines.map(str::trim).collect::<Vec<_>>().join("\n"))
+    };
+    std::fs::create_dir(home.path().join("data")).unwrap();
+    let both =
+        "files: { root: . }\noperations: { x: { tool: fs_lst }, y: { tool: fs.list }, z: { tool: nope } }\n";
+    let found = [check(both), check(&both.replace("root: .", "root: shared, create: true"))];
+    expect![[r#"
+        1 error: the data folder is in this folder, and nothing that callers can reach may hold it
+        help: name a folder that holds nothing but their files, or move data_dir
+        error: there is no tool "fs_lst"
+        help: did you mean "fs_list"?
+        error: there is no tool "nope"
+        help: `portcullis tools` lists what there is
+        1 error: there is no tool "fs_lst"
+        help: did you mean "fs_list"?
+        error: there is no tool "nope"
+        help: `portcullis tools` lists what there is"#]]
+    .assert_eq(&found.join("\n"));
+}
+
+#[test]
 fn help_leads_with_examples() {
     let home = tempfile::tempdir().unwrap();
     let help = alone(home.path(), &["--help"]);

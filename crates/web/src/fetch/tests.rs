@@ -507,6 +507,13 @@ fn the_tool_is_described() {
                 "type": "boolean",
                 "description": "True where the page was longer than is read at once."
               },
+              "location": {
+                "type": [
+                  "string",
+                  "null"
+                ],
+                "description": "Where the page has moved to, where that is on another host and was not followed."
+              },
               "next": {
                 "anyOf": [
                   {
@@ -516,7 +523,7 @@ fn the_tool_is_described() {
                     "type": "null"
                   }
                 ],
-                "description": "The call that reads on, where the page was longer."
+                "description": "The call that reads on, where the page was longer, or that goes where it has moved to."
               }
             },
             "required": [
@@ -546,7 +553,7 @@ fn the_tool_is_described() {
                   "tool",
                   "arguments"
                 ],
-                "description": "The call that reads on where an answer was cut."
+                "description": "The call that reads on where an answer was cut, or goes where it leads."
               },
               "NextArguments": {
                 "type": "object",
@@ -555,22 +562,50 @@ fn the_tool_is_described() {
                     "type": "string",
                     "description": "The page."
                   },
+                  "method": {
+                    "anyOf": [
+                      {
+                        "$ref": "#/$defs/FetchMethod"
+                      },
+                      {
+                        "type": "null"
+                      }
+                    ],
+                    "description": "The method, where it goes elsewhere."
+                  },
                   "format": {
                     "$ref": "#/$defs/Format",
-                    "description": "As sent."
+                    "description": "What becomes of the page; as sent, where it reads on."
                   },
                   "offset": {
-                    "type": "integer",
+                    "type": [
+                      "integer",
+                      "null"
+                    ],
                     "minimum": 0,
-                    "description": "The byte to begin at."
+                    "description": "The byte to begin at, where it reads on."
                   }
                 },
                 "required": [
                   "url",
-                  "format",
-                  "offset"
+                  "format"
                 ],
                 "description": "Only the page as sent can be begun anywhere: plain text of a page that begins within a tag would be nonsense."
+              },
+              "FetchMethod": {
+                "oneOf": [
+                  {
+                    "type": "string",
+                    "const": "GET",
+                    "description": "The page."
+                  },
+                  {
+                    "type": "string",
+                    "const": "HEAD",
+                    "description": "Its headers alone."
+                  }
+                ],
+                "description": "A method that reads."
               },
               "Format": {
                 "oneOf": [
@@ -600,4 +635,46 @@ fn the_tool_is_described() {
             }
           ]
         }"##]].assert_eq(&format!("{shown:#}"));
+}
+
+/// A rule that denies a host was got around by asking for a page of another one that redirects there.
+#[tokio::test]
+async fn a_redirect_to_another_host_walks_the_road_again() {
+    let other = site().await;
+    let away = format!("http://page.test:{}/json", other.port());
+    let first = Bed::app(
+        Router::new()
+            .route("/away", get(async move || axum::response::Redirect::temporary(&away)))
+            .route("/same", get(async || axum::response::Redirect::temporary("/here")))
+            .route("/here", get(async || "stayed")),
+    )
+    .await;
+    let (port, far) = (first.port(), other.port());
+    let allow = vec![format!("127.0.0.1:{port}"), format!("page.test:{far}")];
+    let config = Config { allow, ..config(&first) };
+    let at = |path: &str| json!({ "url": format!("http://127.0.0.1:{port}/{path}"), "format": "links" });
+    let (provider, _) = opened(&config);
+    let told = fetch(&*provider, at("away")).await.unwrap().to_value();
+    expect![[r#"
+        {
+          "url": "http://127.0.0.1:PORT/away",
+          "status": 307,
+          "content_type": "",
+          "text": "",
+          "truncated": false,
+          "location": "http://page.test:FAR/json",
+          "next": {
+            "tool": "http_fetch",
+            "arguments": {
+              "url": "http://page.test:FAR/json",
+              "method": "GET",
+              "format": "links"
+            }
+          }
+        }"#]]
+    .assert_eq(&format!("{told:#}").replace(&far.to_string(), "FAR").replace(&port.to_string(), "PORT"));
+    assert_eq!(other.connections(), 0);
+    let mut next = told["next"]["arguments"].clone();
+    assert_eq!(provider.target(&provider.tools()[0], &mut next).unwrap(), format!("http:page.test:{far}"));
+    assert_eq!(fetch(&*provider, at("same")).await.unwrap().to_value()["text"], "stayed");
 }

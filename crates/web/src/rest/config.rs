@@ -56,7 +56,8 @@ pub struct ApiConfig {
     #[serde(default = "defaults::max_keepalive")]
     #[schemars(range(max = 10_000))]
     pub max_keepalive: u32,
-    /// Redirects that are followed, for GET and HEAD; each place is checked like the first.
+    /// Redirects that are followed, for GET and HEAD, on the API's own origin alone: one that leads off it is a
+    /// failure of the API.
     #[serde(default = "defaults::redirects_max")]
     #[schemars(range(max = 20))]
     pub redirects_max: u32,

@@ -61,6 +61,7 @@ pub(crate) fn failed(api: &str, rules: &[ErrorConfig], has_effect: bool, error: 
         WebError::NoHost { .. } | WebError::Connect { .. } => Some(Event::Connect),
         _ => None,
     };
+    let no_effect = !error.may_have_arrived();
     let unknown = has_effect && error.may_have_arrived() && !matches!(error, WebError::Cancelled);
     let rule = event.and_then(|event| declared(rules, event));
     let sentence = rule.map(|rule| rule.error.clone());
@@ -78,7 +79,7 @@ pub(crate) fn failed(api: &str, rules: &[ErrorConfig], has_effect: bool, error: 
         sentence.push_str("; it is not known whether the request took effect, look before you ask again");
     }
     let mut fault = Fault::from(error);
-    (fault.code, fault.text) = (code, sentence);
+    (fault.code, fault.text, fault.no_effect) = (code, sentence, no_effect);
     let log = fault.log.take().map_or(host.clone(), |log| format!("{host}: {log}"));
     fault.with_log(log)
 }

@@ -27,7 +27,7 @@ use super::{
     tools,
 };
 use crate::{
-    client::{Answer, Client, Lookup, Outgoing, Settings, SystemLookup, within},
+    client::{Answer, Away, Client, Lookup, Outgoing, Settings, SystemLookup, within},
     error::WebError,
     place::{self, AllowPrivate},
 };
@@ -273,6 +273,8 @@ impl Api {
             keepalive_max: config.max_keepalive as usize,
             redirects_max: config.redirects_max as usize,
             downgrade: false,
+            // Its rules are about this API, and so are its credentials.
+            away: Away::Refuse,
         };
         Ok(Self {
             name: name.to_owned(),

@@ -32,9 +32,9 @@ fn each_variable_stands_for_a_member() {
     "#]],
     );
     check(
-        &[("API_KEY_PRIMARY", "sk_prod_a1b2c3"), ("API_KEY_SECONDARY", "sk_prod_d4e5f6")],
+        &[("API_KEY_PRIMARY", "sk_prod_a1b2c3d4e5f6"), ("API_KEY_SECONDARY", "sk_prod_d4e5f6a1b2c3")],
         expect![[r#"
-            {"bootstrap":{"keys":[{"label":"api","principal":"api","show":"key","secret":"sk_prod_a1b2c3","secondary":"sk_prod_d4e5f6"}]}}
+            {"bootstrap":{"keys":[{"label":"api","principal":"api","show":"key","secret":"sk_prod_a1b2c3d4e5f6","secondary":"sk_prod_d4e5f6a1b2c3"}]}}
         "#]],
     );
     check(
@@ -267,4 +267,24 @@ fn the_example_lists_every_variable_and_no_other() {
             variable.about
         );
     }
+}
+
+#[test]
+fn a_secret_that_can_be_guessed_is_no_key_outside_development() {
+    let variables = [("API_KEY_PRIMARY", "123456789012345"), ("API_KEY_SECONDARY", "1234567890123456")];
+    check(
+        &variables,
+        expect![[r#"
+        error: the secret of a key has at least 16 characters; take one that cannot be guessed, such as the output of `openssl rand -hex 32`
+          --> environment: API_KEY_PRIMARY
+
+        environment: 1 problem
+    "#]],
+    );
+    check(
+        &[variables[0], ("ENVIRONMENT", "development")],
+        expect![[r#"
+        {"bootstrap":{"keys":[{"label":"api","principal":"api","show":"key","secret":"123456789012345"}]}}
+    "#]],
+    );
 }

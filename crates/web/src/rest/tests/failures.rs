@@ -339,9 +339,10 @@ async fn a_change_is_not_carried_on_by_a_redirect() {
     for (method, expected) in [
         (
             "GET",
-            expect![
-                "Denied (denied) shop is or leads to an address of a private network and is not reached from here; an operator can allow the host and port in `rest.apis.shop.allow_private`"
-            ],
+            expect![[r#"
+                Upstream (retry) shop redirected to a place that is not followed: it leads to another origin at 10.0.0.1
+                counted rest:shop protocol
+                may pass"#]],
         ),
         (
             "POST",
