@@ -18,7 +18,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("admin", &["tool", "state"]),
     ("serve", &["tool", "gate"]),
     ("sql", &["tool", "state"]),
-    ("web", &["tool", "state"]),
+    ("place", &[]),
+    ("web", &["tool", "state", "place"]),
     ("files", &["tool", "state"]),
     ("lab", &["tool"]),
     ("telemetry", &["tool"]),
@@ -72,7 +73,7 @@ const FENCED: &[(&str, &[&str], &str)] = &[
 
 /// Crates without IO and without a runtime: what they may not depend on.
 const PURE: (&[&str], &[&str]) =
-    (&["tool", "state", "mcp"], &["tokio", "hyper", "reqwest", "sqlx", "rusqlite", "rustix"]);
+    (&["tool", "state", "mcp", "place"], &["tokio", "hyper", "reqwest", "sqlx", "rusqlite", "rustix"]);
 
 /// Arrows that should not be, in the workspace at `root`.
 pub(super) fn broken(root: &Path) -> Result<Vec<String>> {
