@@ -26,7 +26,7 @@ pub use catalogue::{
     Approval, Audience, Breaks, Caching, Deprecation, Effect, Hygiene, NameError, Notice, Prompt,
     PromptArgument, Purpose, Rate, Repeats, Resource, Retry, Tool, ToolName,
 };
-pub use config::{ConfigFault, Meter, Parts, SecretRef, Secrets};
+pub use config::{ConfigFault, McpOperation, Meter, Notify, Parts, SecretRef, Secrets};
 pub use fault::{Blame, Code, Fault, FaultRow, Status};
 pub use permit::{GateSeal, Permit};
 pub use plan::{Plan, Risk, Standing};

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tool::Provider;
 
-use super::{Core, parts};
+use super::{Core, notices::Notices, parts};
 use crate::{
     config::{self, Problems},
     data,
@@ -58,7 +58,7 @@ impl Core {
             None => config::from_environment(&data::environment, &before.base_dir)?,
         };
         let changed = changed_sections(&before.value, &loaded.value);
-        let parts = parts(&loaded, &self.metrics, &self.clock);
+        let parts = parts(&loaded, &self.metrics, &self.clock, &Notices::to(&self.gate));
         let place = |faults| config::locate_faults(&loaded, faults, &data::environment);
         let old = self.lock_rooms().clone();
         let rooms = old.renewed(&before, &loaded, &parts).await.map_err(place)?;
