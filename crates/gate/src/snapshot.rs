@@ -144,7 +144,7 @@ impl Catalogue {
 
     /// What stands for the prompt of this name.
     fn prompt_entry(&self, name: &str) -> Option<&Arc<Entry>> {
-        self.entries.get(self.prompts.get(name)?.tool.as_str())
+        self.standing_for(Purpose::Prompt, &self.prompts.get(name)?.tool)
     }
 
     /// The resources, by URI.
@@ -160,7 +160,12 @@ impl Catalogue {
     /// What stands for the resource with this URI, or for this template.
     pub(crate) fn reader(&self, uri: &str) -> Option<&Arc<Entry>> {
         let name = self.providers.iter().find_map(|provider| provider.reads(uri))?;
-        self.entries.get(name.as_str())
+        self.standing_for(Purpose::Resource, &name)
+    }
+
+    /// The tool of this name, where it stands for such things: one that was left out may have left its name to another.
+    fn standing_for(&self, purpose: Purpose, name: &ToolName) -> Option<&Arc<Entry>> {
+        self.entries.get(name.as_str()).filter(|entry| entry.tool.purpose == purpose)
     }
 
     /// All tools, by name; those that stand for resources and prompts too.

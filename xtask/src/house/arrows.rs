@@ -24,6 +24,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("lab", &["tool"]),
     ("telemetry", &["tool"]),
     ("mcp", &["tool"]),
+    ("upstream", &["tool", "state", "mcp", "place"]),
     ("testkit", &["tool", "state"]),
     ("fixture", &[]),
     (
@@ -42,6 +43,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "files",
             "lab",
             "telemetry",
+            "upstream",
         ],
     ),
     ("bench", &[]),
@@ -62,8 +64,8 @@ const FENCED: &[(&str, &[&str], &str)] = &[
     ),
     (
         "reqwest",
-        &["web", "telemetry"],
-        "one guarded client for what callers name; collectors are the operator's own",
+        &["web", "telemetry", "upstream"],
+        "one guarded client for what callers name; collectors and tool servers are the operator's own",
     ),
     ("clap", &["portcullis"], "only the binary has a command line"),
     ("anyhow", &["portcullis", "bench", "xtask"], "rooms say what went wrong with a type"),

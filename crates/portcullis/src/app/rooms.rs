@@ -16,6 +16,8 @@ const TABLE: &[(&str, Opener)] = &[
     ("rest", |config, parts| config.rest.as_ref().map(|section| web::rest::open(section, parts))),
     ("fetch", |config, parts| config.fetch.as_ref().map(|section| web::fetch::open(section, parts))),
     ("files", |config, parts| config.files.as_ref().map(|section| files::open(section, parts))),
+    // The last: what servers offer never takes a name of ours.
+    ("upstreams", |config, parts| config.upstreams.as_ref().map(|section| upstream::open(section, parts))),
 ];
 
 /// The rooms that are open.

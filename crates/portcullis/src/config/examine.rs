@@ -82,7 +82,8 @@ impl Examined {
 }
 
 /// The parts that tools come from.
-const NAMING: &[&str] = &["/sql/databases/*/query", "/sql/tools/*", "/rest/tools/*", "/fetch", "/files"];
+const NAMING: &[&str] =
+    &["/sql/databases/*/query", "/sql/tools/*", "/rest/tools/*", "/fetch", "/files", "/upstreams/*"];
 
 /// What a fault at a place may only follow from: parts that are left out, or that are in one that is. `*` stands for one
 /// name, `=` for the one that the fault's first `*` stands for, `/**` for all that is beneath as well. The first row
@@ -107,6 +108,7 @@ const FOLLOWS: &[(&str, &[&str])] = &[
     ("/rest/tools/*/api", &["/rest/apis/*"]),
     ("/rest/tools/*", &["/rest/tools/=/**", "/rest/apis/*"]),
     ("/rest/apis/*", &["/rest/apis/=/**"]),
+    ("/upstreams/*", &["/upstreams/=/**"]),
     ("/files/root", &["/files/root", "/lab/**"]),
 ];
 

@@ -41,6 +41,8 @@ pub(crate) struct Config {
     pub fetch: Option<web::fetch::Config>,
     /// A folder of files and the tools that work on it.
     pub files: Option<files::Config>,
+    /// MCP servers behind the gate, by name: their tools, prompts and resources are offered as ours.
+    pub upstreams: Option<upstream::Config>,
     /// Sample services, for trying things out.
     pub lab: Option<lab::Config>,
     /// The audit log.
@@ -225,6 +227,7 @@ impl Config {
         faults.extend(self.rest.iter().flat_map(web::rest::Config::check));
         faults.extend(self.fetch.iter().flat_map(web::fetch::Config::check));
         faults.extend(self.files.iter().flat_map(files::Config::check));
+        faults.extend(self.upstreams.iter().flat_map(upstream::Config::check));
         faults.extend(self.lab.iter().flat_map(lab::Config::check));
         faults.extend(self.bootstrap.check(&self.principals));
         faults

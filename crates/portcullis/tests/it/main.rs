@@ -24,3 +24,4 @@ mod pages;
 mod proxy;
 mod reload;
 mod slow;
+mod upstream;
