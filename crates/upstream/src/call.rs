@@ -1,7 +1,7 @@
 //! One call: what a caller asked for, sent under the server's names, and everything that passes between the two until
 //! it ends.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use mcp::{
@@ -9,7 +9,10 @@ use mcp::{
     result::{Kind as ResultKind, RESULT_TYPE},
 };
 use serde_json::{Value, value::RawValue};
-use tokio::{sync::SemaphorePermit, time::Instant};
+use tokio::{
+    sync::SemaphorePermit,
+    time::{Instant, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use tool::{Code, Completing, Fault, Kind, LogLevel, McpOperation, Outcome, Permit, Question, Talk};
 
@@ -24,6 +27,8 @@ use crate::{
     upstream::Upstream,
 };
 
+/// How long a server has to take the answer to a question of its own.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 /// How many questions one round of a call may have, or may be open at once.
 const QUESTIONS_MAX: usize = 32;
 
@@ -53,6 +58,7 @@ impl Upstream {
             if let Some(status) = error.metric() {
                 self.meter.api_error(self.source(), &status);
             }
+            let error = error.without(&self.settings.secrets);
             error.into_fault(self.name(), permit.tool().has_effect())
         })
     }
@@ -135,7 +141,6 @@ pub(crate) struct Conversation<'a> {
 impl<'a> Conversation<'a> {
     /// Asks, and asks again with what the caller answered, until there is a result.
     async fn hold(&mut self, request: Request) -> Result<Box<RawValue>, UpstreamError> {
-        let _turn = self.turn().await?;
         let mut round = request.clone();
         for _ in 0..=self.upstream.settings.rounds_max {
             let (peer, raw) = self.ask(&round).await?;
@@ -186,6 +191,7 @@ impl<'a> Conversation<'a> {
         let mut request = request.clone();
         let mut is_second = false;
         loop {
+            let _turn = self.turn().await?;
             let peer = self.until_told(self.upstream.peer()).await?;
             self.transport = peer.transport();
             self.budget.heard(Instant::now());
@@ -244,6 +250,8 @@ impl<'a> Conversation<'a> {
                 Came::Note(note) => self.hear(peer, &note),
                 // The newer era has no such requests, and no way to answer one.
                 Came::Asked(_) if peer.is_modern() => {}
+                // Whoever asks so much is not even told that it is too much.
+                Came::Asked(_) if asking.len() >= 2 * QUESTIONS_MAX => {}
                 Came::Asked(asked) => {
                     let (id, token) = (asked.id.clone(), CancellationToken::new());
                     let is_open = asking.len() < QUESTIONS_MAX;
@@ -346,8 +354,12 @@ async fn answering(
         () = withdrawn.cancelled() => return id,
         message = answer(talk, &asked, &key, is_open) => message,
     };
-    if let Err(error) = peer.line.answer(message).await {
-        tracing::debug!(server = peer.hub.name(), %error, "a question of a tool server cannot be answered");
+    match timeout(ANSWER_TIME_MAX, peer.line.answer(message)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::debug!(server = peer.hub.name(), %error, "a question of a tool server cannot be answered");
+        }
+        Err(_) => tracing::debug!(server = peer.hub.name(), "a tool server does not take an answer"),
     }
     id
 }

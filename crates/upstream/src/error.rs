@@ -4,10 +4,13 @@ use std::{error::Error, net::IpAddr, time::Duration};
 
 use mcp::code;
 use serde_json::{json, value::RawValue};
-use tool::{Code, Fault};
+use tool::{Code, Fault, Secret};
 
 /// The most of a server's own words that a caller sees, in characters.
 const EXCERPT_CHARS_MAX: usize = 200;
+
+/// What is shorter is no secret, but a word that stands anywhere.
+const SECRET_BYTES_MIN: usize = 8;
 
 type Cause = Box<dyn Error + Send + Sync>;
 
@@ -141,6 +144,21 @@ impl UpstreamError {
             Self::Cancelled => Code::Cancelled,
             _ => Code::Upstream,
         }
+    }
+
+    /// The same without our secrets, which an error of the server might repeat.
+    pub(crate) fn without(self, secrets: &[Secret]) -> Self {
+        let Self::Answered(raw) = self else { return self };
+        let parts = secrets.iter().flat_map(|secret| secret.expose().split_whitespace());
+        let told: Vec<&str> =
+            parts.filter(|part| part.len() >= SECRET_BYTES_MIN && raw.get().contains(*part)).collect();
+        if told.is_empty() {
+            return Self::Answered(raw);
+        }
+        let text = told.iter().fold(raw.get().to_owned(), |text, secret| text.replace(secret, "[redacted]"));
+        // Taking out a part of a text leaves it one; anything else is not shown.
+        RawValue::from_string(text)
+            .map_or_else(|_| Self::protocol("its error shows a secret"), Self::Answered)
     }
 
     /// What the caller of a tool is told. A change that may have arrived ends as `OutcomeUnknown`.
@@ -282,6 +300,19 @@ mod tests {
         "#]].assert_eq(&table);
         let fault = UpstreamError::Answered(raw(r#"{"code": -1,"message":"m","x":1}"#)).into_fault("a", true);
         assert_eq!(fault.as_sent.unwrap().get(), r#"{"code": -1,"message":"m","x":1}"#);
+    }
+
+    #[test]
+    fn an_error_that_repeats_our_secrets_is_shown_without_them() {
+        let secrets = ["Bearer s3cret-t0ken", "short"].map(|text| Secret::new(text.to_owned()));
+        let error = raw(r#"{"code":1,"message":"short: no s3cret-t0ken","data":["Bearer s3cret-t0ken"]}"#);
+        let UpstreamError::Answered(shown) = UpstreamError::Answered(error).without(&secrets) else {
+            panic!()
+        };
+        assert_eq!(
+            shown.get(),
+            r#"{"code":1,"message":"short: no [redacted]","data":["Bearer [redacted]"]}"#
+        );
     }
 
     #[test]

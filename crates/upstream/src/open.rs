@@ -58,9 +58,10 @@ fn settings(name: &str, config: &UpstreamConfig, parts: &Parts) -> Result<Settin
         start_wait: Duration::from_millis(config.start_wait_ms),
         close: Duration::from_millis(config.close_timeout_ms),
     };
+    let mut secrets = Vec::new();
     let means = match &config.url {
-        Some(url) => Means::Http(Arc::new(http(name, url, config, times, parts)?)),
-        None => Means::Program(launch(name, config, times, parts)?),
+        Some(url) => Means::Http(Arc::new(http(name, url, config, times, parts, &mut secrets)?)),
+        None => Means::Program(launch(name, config, times, parts, &mut secrets)?),
     };
     let mirrors = matches!(means, Means::Http(_)) && config.protocol != Protocol::Legacy;
     Ok(Settings {
@@ -82,13 +83,20 @@ fn settings(name: &str, config: &UpstreamConfig, parts: &Parts) -> Result<Settin
             bytes_max: config.bytes_max,
             mirrors,
         },
+        secrets,
         concurrent_max: config.concurrent_max as usize,
         rounds_max: config.rounds_max,
         watched_max: config.watched_max,
     })
 }
 
-fn launch(name: &str, config: &UpstreamConfig, times: Times, parts: &Parts) -> Result<Launch, ConfigFault> {
+fn launch(
+    name: &str,
+    config: &UpstreamConfig,
+    times: Times,
+    parts: &Parts,
+    secrets: &mut Vec<Secret>,
+) -> Result<Launch, ConfigFault> {
     let mut env: Vec<(String, Secret)> =
         parts.child_env.iter().map(|(name, value)| (name.clone(), Secret::new(value.clone()))).collect();
     for (variable, reference) in &config.env {
@@ -97,6 +105,7 @@ fn launch(name: &str, config: &UpstreamConfig, times: Times, parts: &Parts) -> R
             return Err(ConfigFault::new(at(name, "env", variable), "it holds a NUL, which no variable can"));
         }
         env.retain(|(known, _)| known != variable);
+        secrets.push(value.clone());
         env.push((variable.clone(), value));
     }
     Ok(Launch {
@@ -114,12 +123,14 @@ fn http(
     config: &UpstreamConfig,
     times: Times,
     parts: &Parts,
+    secrets: &mut Vec<Secret>,
 ) -> Result<Http, ConfigFault> {
     let wrong = |text: String| ConfigFault::new(format!("{}/url", pointer(name)), text);
     let url = place::parse_url(url).map_err(wrong)?;
     let mut headers = HeaderMap::new();
     for (header, reference) in &config.headers {
         let value = resolve(name, "headers", header, reference, parts)?;
+        secrets.push(value.clone());
         let at = || at(name, "headers", header);
         let header = HeaderName::from_bytes(header.as_bytes())
             .map_err(|_| ConfigFault::new(at(), format!("{header:?} is not the name of a header")))?;

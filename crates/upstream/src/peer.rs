@@ -1,10 +1,11 @@
 //! One connection to a server, in whichever era and over whichever transport: requests go out, and what comes for
 //! them comes back.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use mcp::{Id, Object, Version};
 use serde_json::{json, value::RawValue};
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use crate::{
@@ -15,6 +16,9 @@ use crate::{
     stdio::Program,
     table::{Answer, Came, Ticket},
 };
+
+/// How long a server has to take that a request is cancelled.
+const CANCEL_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// A connection on which both sides agree how they speak.
 pub(crate) struct Peer {
@@ -156,12 +160,17 @@ impl Line {
             Wire::Program(program) => program.try_send(&message),
             Wire::Http(_) if self.agreed.version.is_some_and(Version::is_modern) => {}
             Wire::Http(http) => {
+                // Without a runtime the process is ending, and the session with it.
+                let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
                 let (http, agreed) = (Arc::clone(http), self.agreed.clone());
-                self.tasks.spawn(async move {
-                    if let Err(error) = http.post(message, &agreed).await {
-                        tracing::debug!(%error, "a request cannot be cancelled");
+                let cancelling = async move {
+                    match timeout(CANCEL_TIME_MAX, http.post(message, &agreed)).await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(error)) => tracing::debug!(%error, "a request cannot be cancelled"),
+                        Err(_) => tracing::debug!("a request was not cancelled in time"),
                     }
-                });
+                };
+                self.tasks.spawn_on(cancelling, &runtime);
             }
         }
     }

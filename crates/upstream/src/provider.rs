@@ -61,11 +61,9 @@ impl Provider for Upstreams {
 
     /// `mcp:<server>/<its name there>`; for resources the URI.
     fn target(&self, tool: &Tool, arguments: &mut Value) -> Result<String, Fault> {
-        let what = match (&tool.origin, arguments.get("uri").and_then(Value::as_str)) {
-            (Some(origin), _) => origin,
-            (None, Some(uri)) => uri,
-            (None, None) => "",
-        };
+        // That of a resource, or of a template that is completed.
+        let uri = arguments.get("uri").or_else(|| arguments.get("ref")?.get("uri"));
+        let what = tool.origin.as_deref().or_else(|| uri?.as_str()).unwrap_or_default();
         Ok(format!("{}/{what}", tool.source))
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tool::Meter;
+use tool::{Meter, Notice, Secret};
 
 use crate::{
     catalogue::{Catalogue, Shape},
@@ -65,9 +65,26 @@ pub(crate) struct Settings {
     pub(crate) bounds: Bounds,
     pub(crate) times: Times,
     pub(crate) shape: Shape,
+    /// What it is shown of ours, so that no error of its shows it to callers.
+    pub(crate) secrets: Vec<Secret>,
     pub(crate) concurrent_max: usize,
     pub(crate) rounds_max: usize,
     pub(crate) watched_max: usize,
+}
+
+/// Of resources, a server speaks for its own alone.
+fn own_alone(server: Weak<Upstream>, notify: tool::Notify) -> tool::Notify {
+    Arc::new(move |notice| {
+        let is_foreign = match &notice {
+            Notice::Resource(uri) => {
+                server.upgrade().is_none_or(|server| server.catalogue().reads(uri).is_none())
+            }
+            _ => false,
+        };
+        if !is_foreign {
+            notify(notice);
+        }
+    })
 }
 
 /// One server.
@@ -97,10 +114,10 @@ pub(crate) struct Upstream {
 impl Upstream {
     /// A server that is not connected to yet.
     pub(crate) fn new(settings: Settings, meter: Arc<dyn Meter>, notify: tool::Notify) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new_cyclic(|this| Self {
             meter,
             turns: Semaphore::new(settings.concurrent_max),
-            news: News::new(notify),
+            news: News::new(own_alone(Weak::clone(this), notify)),
             tasks: TaskTracker::new(),
             ending: CancellationToken::new(),
             listeners: TaskTracker::new(),
@@ -141,6 +158,11 @@ impl Upstream {
         };
         let begun = timeout(self.settings.times.start_wait, beginning).await;
         self.has_begun.store(true, Ordering::Release);
+        if begun.is_err()
+            && let Some(peer) = self.live()
+        {
+            self.tasks.spawn(Arc::clone(self).look_again(peer));
+        }
         if let Err(error) = begun.unwrap_or(Err(UpstreamError::Timeout)) {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
             tracing::warn!(server = self.name(), %error, cause, "a tool server cannot be reached; its tools are missing");

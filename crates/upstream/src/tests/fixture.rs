@@ -147,6 +147,20 @@ async fn what_is_said_on_the_way_reaches_the_caller() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn callers_hear_of_their_own_calls_alone() {
+    for way in ways() {
+        let room = Room::open(way.section.clone()).await;
+        let ears: Vec<Arc<Ear>> = (0..5).map(|_| Arc::new(Ear::default())).collect();
+        let calls = ears.iter().map(|ear| room.call("fx_test_tool_with_progress", "{}", ear));
+        for outcome in futures_util::future::join_all(calls).await {
+            outcome.unwrap();
+        }
+        assert!(ears.iter().all(|ear| ear.heard().len() == 3), "{} {:?}", way.name, ears[0].heard());
+        room.provider.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_older_era_asks_by_requests() {
     for way in ways().into_iter().filter(|way| !way.is_modern) {
         let room = Room::open(way.section.clone()).await;

@@ -22,7 +22,7 @@ use expect_test::expect;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::AbortHandle};
-use tool::{Code, Effect, Fault, Notice, ProbeState};
+use tool::{Code, Effect, Fault, Notice, ProbeState, StopSource};
 
 use super::bed::{Ear, Room, said};
 
@@ -443,6 +443,45 @@ async fn headers_repeat_the_servers_names_and_are_mended_once() {
         application/json"#]]
     .assert_eq(&headers.join("\n"));
     assert_eq!(last.body["params"]["name"], "a.b");
+    room.provider.close().await;
+}
+
+/// Says when it is dropped.
+struct Guarded(Arc<AtomicUsize>);
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopping_a_call_closes_its_stream() {
+    let closed = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&closed);
+    let odd = Odd::modern(ONE_TOOL, move |_| {
+        let guard = Guarded(Arc::clone(&count));
+        let first = futures_util::stream::iter([Ok::<_, Infallible>(Bytes::from(": \n\n"))]);
+        let pending = futures_util::stream::pending().map(move |()| {
+            let _held = &guard;
+            Ok(Bytes::new())
+        });
+        let body = Body::from_stream(first.chain(pending));
+        ([(header::CONTENT_TYPE, "text/event-stream")], body).into_response()
+    })
+    .await;
+    let room = odd.open().await;
+    let (source, stop) = StopSource::new();
+    let ear = Arc::new(Ear::default());
+    let call = room.stoppable("odd_do", "{}", &ear, stop);
+    let stopping = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        source.ask();
+    };
+    let (ended, ()) = tokio::join!(call, stopping);
+    assert_eq!(ended.unwrap_err().code, Code::Cancelled);
+    room.until("the server sees it", |_| closed.load(Ordering::SeqCst) == 1).await;
+    assert!(odd.asked("notifications/cancelled").is_empty(), "the newer era has no such message over HTTP");
     room.provider.close().await;
 }
 
