@@ -14,7 +14,7 @@ use prometheus_client::{
     registry::Registry,
 };
 use tokio::time::Instant;
-use tool::{Call, Code, Face, Fault, Meter};
+use tool::{Call, Code, Face, Fault, McpOperation, Meter};
 
 /// Buckets in seconds, for calls and requests: from half a millisecond to half a minute.
 const SECONDS: [f64; 16] =
@@ -393,6 +393,16 @@ impl Meter for Metrics {
     fn api_error(&self, source: &str, status_code: &str) {
         let labels = ApiError { source: source.to_owned(), status_code: status_code.to_owned() };
         self.api_errors.get_or_create(&labels).inc();
+    }
+
+    fn mcp_client(&self, operation: &McpOperation<'_>, took: Duration) {
+        let labels = Operation {
+            mcp_method_name: operation.method,
+            gen_ai_tool_name: operation.tool.into(),
+            error_type: operation.error_type,
+            network_transport: operation.transport,
+        };
+        self.mcp_client_operations.get_or_create(&labels).observe(took.as_secs_f64());
     }
 }
 

@@ -16,6 +16,7 @@ use tool::{Audience, Caller, ConfigFault, Effect, Face, Identity, Purpose, Times
 use crate::{
     condition::{Condition, Scene},
     config::{RoleConfig, RuleConfig, RuleParts, pointer, unknown},
+    snapshot::Catalogue,
 };
 
 /// The role of whoever sits at the machine and owns the data folder: everything, administration too. A role of
@@ -89,9 +90,10 @@ pub(crate) fn check(roles: &BTreeMap<String, RoleConfig>) -> Vec<ConfigFault> {
 }
 
 /// Finds rules that name a tool that is not there, or by an alias: such a rule would select nothing, and one that
-/// denies would deny nothing.
-pub(crate) fn check_names(roles: &BTreeMap<String, RoleConfig>, tools: &[Arc<Tool>]) -> Vec<ConfigFault> {
+/// denies would deny nothing. A tool that may yet come is let be: rules are compiled anew where it does.
+pub(crate) fn check_names(roles: &BTreeMap<String, RoleConfig>, catalogue: &Catalogue) -> Vec<ConfigFault> {
     let mut faults = Vec::new();
+    let tools = catalogue.tools();
     for_each_rule(roles, |role, sense, i, rule| {
         let selectors = match rule {
             RuleConfig::Selector(one) => std::slice::from_ref(one),
@@ -99,7 +101,7 @@ pub(crate) fn check_names(roles: &BTreeMap<String, RoleConfig>, tools: &[Arc<Too
         };
         for text in selectors {
             let Ok(Selector::Name(name)) = Selector::parse(text) else { continue };
-            if tools.iter().any(|tool| tool.name.as_str() == name) {
+            if tools.iter().any(|tool| tool.name.as_str() == name) || catalogue.may_come(&name) {
                 continue;
             }
             let at = pointer(&["roles", role, sense.list(), &i.to_string()]);

@@ -59,7 +59,7 @@ impl Snapshot {
     pub fn build(config: Config, providers: Vec<Arc<dyn Provider>>) -> Result<Arc<Self>, Vec<ConfigFault>> {
         let mut faults = config.check();
         let catalogue = Catalogue::build(&config.tools, providers, &mut faults);
-        faults.extend(policy::check_names(&config.roles, &catalogue.tools));
+        faults.extend(policy::check_names(&config.roles, &catalogue));
         if !faults.is_empty() {
             return Err(faults);
         }
@@ -101,29 +101,28 @@ impl Catalogue {
         faults: &mut Vec<ConfigFault>,
     ) -> Self {
         let mut entries: HashMap<Arc<str>, Arc<Entry>> = HashMap::new();
+        let mut aliases: HashMap<Arc<str>, Arc<str>> = HashMap::new();
         for provider in &providers {
             for tool in provider.tools().iter() {
                 let tool = match overrides.get(tool.name.as_str()) {
                     Some(config) => Arc::new(overridden(tool, config)),
                     None => Arc::clone(tool),
                 };
-                let name = tool.name.shared();
-                match entry(tool, provider) {
-                    Ok(entry) if !entries.contains_key(&name) => drop(entries.insert(name, Arc::new(entry))),
+                match taken(&tool, &entries, &aliases, provider).map_or_else(|| entry(&tool, provider), Err) {
                     Ok(entry) => {
-                        let other =
-                            entries.get(&name).map(|e| e.provider.name().to_owned()).unwrap_or_default();
-                        let text = format!(
-                            "{name:?} is offered by {other:?} and by {:?}; rename one",
-                            entry.provider.name()
-                        );
-                        faults.push(ConfigFault::new(pointer(&[provider.name()]), text));
+                        let name = tool.name.shared();
+                        for alias in &tool.aliases {
+                            aliases.entry(Arc::clone(alias)).or_insert_with(|| Arc::clone(&name));
+                        }
+                        entries.insert(name, Arc::new(entry));
                     }
-                    Err(text) => faults.push(ConfigFault::new(pointer(&[provider.name()]), text)),
+                    Err(why) => refuse(provider, tool.as_sent.is_some(), why, faults),
                 }
             }
         }
-        for name in overrides.keys().filter(|name| !entries.contains_key(name.as_str())) {
+        let is_unknown =
+            |name: &&String| !entries.contains_key(name.as_str()) && !may_be_offered(&providers, name);
+        for name in overrides.keys().filter(is_unknown) {
             let known = entries.keys().map(AsRef::as_ref);
             faults.push(unknown(pointer(&["tools", name]), "tool", name, known));
         }
@@ -135,12 +134,6 @@ impl Catalogue {
         resources.sort_by(by_uri);
         let mut templates: Vec<_> = providers.iter().flat_map(|p| p.templates().to_vec()).collect();
         templates.sort_by(by_uri);
-        let mut aliases = HashMap::new();
-        for tool in &tools {
-            for alias in &tool.aliases {
-                aliases.entry(Arc::clone(alias)).or_insert_with(|| tool.name.shared());
-            }
-        }
         Self { tools: tools.into(), entries, aliases, providers, prompts, resources, templates }
     }
 
@@ -151,7 +144,7 @@ impl Catalogue {
 
     /// What stands for the prompt of this name.
     fn prompt_entry(&self, name: &str) -> Option<&Arc<Entry>> {
-        self.entries.get(self.prompts.get(name)?.tool.as_str())
+        self.standing_for(Purpose::Prompt, &self.prompts.get(name)?.tool)
     }
 
     /// The resources, by URI.
@@ -167,13 +160,23 @@ impl Catalogue {
     /// What stands for the resource with this URI, or for this template.
     pub(crate) fn reader(&self, uri: &str) -> Option<&Arc<Entry>> {
         let name = self.providers.iter().find_map(|provider| provider.reads(uri))?;
-        self.entries.get(name.as_str())
+        self.standing_for(Purpose::Resource, &name)
+    }
+
+    /// The tool of this name, where it stands for such things: one that was left out may have left its name to another.
+    fn standing_for(&self, purpose: Purpose, name: &ToolName) -> Option<&Arc<Entry>> {
+        self.entries.get(name.as_str()).filter(|entry| entry.tool.purpose == purpose)
     }
 
     /// All tools, by name; those that stand for resources and prompts too.
     #[must_use]
     pub fn tools(&self) -> &Arc<[Arc<Tool>]> {
         &self.tools
+    }
+
+    /// Whether a tool of this name may come to be offered though it is not now.
+    pub(crate) fn may_come(&self, name: &str) -> bool {
+        may_be_offered(&self.providers, name)
     }
 
     /// The rooms.
@@ -202,16 +205,48 @@ fn prompts(
     let mut prompts = BTreeMap::new();
     for provider in providers {
         for prompt in provider.prompts().iter() {
-            if prompts.insert(Arc::clone(&prompt.name), Arc::clone(prompt)).is_some() {
+            if prompts.contains_key(&prompt.name) {
                 let text = format!("there are two prompts {:?}; rename one", prompt.name);
-                faults.push(ConfigFault::new(pointer(&[provider.name()]), text));
+                refuse(provider, prompt.as_sent.is_some(), text, faults);
+            } else {
+                prompts.insert(Arc::clone(&prompt.name), Arc::clone(prompt));
             }
         }
     }
     prompts
 }
 
-fn entry(tool: Arc<Tool>, provider: &Arc<dyn Provider>) -> Result<Entry, String> {
+fn may_be_offered(providers: &[Arc<dyn Provider>], name: &str) -> bool {
+    providers.iter().any(|provider| provider.may_offer(name))
+}
+
+/// Leaves out what does not fit. What came from elsewhere is nobody's mistake here, and must not keep the house from
+/// opening: it is logged. Everything else is a fault of the configuration.
+fn refuse(provider: &Arc<dyn Provider>, from_elsewhere: bool, why: String, faults: &mut Vec<ConfigFault>) {
+    if from_elsewhere {
+        tracing::warn!(room = provider.name(), why, "something that a source offers is left out");
+    } else {
+        faults.push(ConfigFault::new(pointer(&[provider.name()]), why));
+    }
+}
+
+/// Why a tool's name is not free, where it is not. What comes from elsewhere may not take an alias of ours either.
+fn taken(
+    tool: &Tool,
+    entries: &HashMap<Arc<str>, Arc<Entry>>,
+    aliases: &HashMap<Arc<str>, Arc<str>>,
+    provider: &Arc<dyn Provider>,
+) -> Option<String> {
+    let name = tool.name.as_str();
+    let owner = match tool.as_sent {
+        Some(_) => aliases.get(name).map_or(name, |owner| owner),
+        None => name,
+    };
+    let other = entries.get(owner)?.provider.name();
+    Some(format!("{name:?} is offered by {other:?} and by {:?}; rename one", provider.name()))
+}
+
+fn entry(tool: &Arc<Tool>, provider: &Arc<dyn Provider>) -> Result<Entry, String> {
     let name = &tool.name;
     let input = Schema::compile(&tool.input).map_err(|e| format!("the input schema of {name:?} is {e}"))?;
     let output = match &tool.output {
@@ -220,7 +255,7 @@ fn entry(tool: Arc<Tool>, provider: &Arc<dyn Provider>) -> Result<Entry, String>
         }
         None => None,
     };
-    Ok(Entry { tool, provider: Arc::clone(provider), input, output })
+    Ok(Entry { tool: Arc::clone(tool), provider: Arc::clone(provider), input, output })
 }
 
 fn overridden(tool: &Tool, config: &ToolConfig) -> Tool {

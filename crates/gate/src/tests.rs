@@ -16,6 +16,7 @@ use super::*;
 
 mod answers;
 mod bounds;
+mod elsewhere;
 mod inside;
 mod odd;
 

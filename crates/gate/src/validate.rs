@@ -22,9 +22,14 @@ pub(crate) struct Schema {
 }
 
 impl Schema {
-    /// Compiles a JSON Schema 2020-12. References to elsewhere are never followed.
+    /// Compiles a JSON Schema: 2020-12, or the dialect that its `$schema` names (drafts 4 to 2020-12). References to
+    /// elsewhere are never followed.
     pub(crate) fn compile(source: &Arc<Value>) -> Result<Self, String> {
-        let options = jsonschema::options().with_draft(Draft::Draft202012).should_validate_formats(true);
+        let draft = match Draft::Draft202012.detect(source) {
+            Draft::Unknown => return Err("in a dialect of JSON Schema that is not known here".to_owned()),
+            draft => draft,
+        };
+        let options = jsonschema::options().with_draft(draft).should_validate_formats(true);
         let validator = options.build(source).map_err(|e| format!("not a JSON Schema: {e}"))?;
         Ok(Self { source: Arc::clone(source), validator })
     }

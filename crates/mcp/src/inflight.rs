@@ -281,6 +281,11 @@ impl<T> Outgoing<T> {
         self.requests.values().filter_map(|waiting| waiting.deadline).min()
     }
 
+    /// Who waits, in no order.
+    pub fn waiting(&self) -> impl Iterator<Item = &T> {
+        self.requests.values().map(|waiting| &waiting.value)
+    }
+
     /// How many are under way.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -14,6 +14,7 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use rustix::fs::FlockOperation;
@@ -132,6 +133,16 @@ pub(crate) fn socket(dir: &Path) -> PathBuf {
 #[expect(clippy::disallowed_methods, reason = "the binary reads the environment, here alone")]
 pub(crate) fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+/// What programs that we start may know of our environment: nothing that a secret may be in.
+const CHILD_ENV: &[&str] =
+    &["PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"];
+
+/// That part of our environment.
+pub(crate) fn child_env() -> Arc<[(String, String)]> {
+    let known = CHILD_ENV.iter().filter_map(|name| Some(((*name).to_owned(), environment(name)?)));
+    known.collect()
 }
 
 /// The secrets of a configuration.

@@ -156,5 +156,7 @@ pub fn parts(base_dir: &std::path::Path) -> Parts {
         meter: Arc::new(NoMeter),
         clock: ManualClock::new(),
         base_dir: base_dir.to_owned(),
+        notify: Arc::new(|_| {}),
+        child_env: Arc::from([("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".to_owned())]),
     }
 }

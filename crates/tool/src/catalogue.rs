@@ -228,6 +228,8 @@ pub struct Tool {
     pub version: Option<Arc<str>>,
     /// Set where it is going away.
     pub deprecation: Option<Deprecation>,
+    /// What it is called where it came from, which may be another name than ours.
+    pub origin: Option<Arc<str>>,
     /// The protocol's own description of it, where it came from elsewhere: MCP lists pass it on as it is.
     pub as_sent: Option<Arc<RawValue>>,
 }
@@ -261,6 +263,7 @@ impl Tool {
             concurrent_max: None,
             version: None,
             deprecation: None,
+            origin: None,
             as_sent: None,
         }
     }

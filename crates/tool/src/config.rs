@@ -3,7 +3,7 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::{Clock, Secret};
+use crate::{Clock, Notice, Secret};
 
 /// What is wrong with a part of the configuration that its schema cannot say: a statement that does not parse,
 /// a name that points nowhere.
@@ -78,6 +78,9 @@ pub trait Secrets: Send + Sync {
     fn resolve(&self, reference: &SecretRef) -> Result<Secret, String>;
 }
 
+/// Takes what changed in what a room offers, and tells whoever listens.
+pub type Notify = Arc<dyn Fn(Notice) + Send + Sync>;
+
 /// What a room gets to open itself with, beside its own section of the configuration.
 #[derive(Clone)]
 pub struct Parts {
@@ -89,6 +92,11 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Relative paths in the configuration start here: the folder of the file.
     pub base_dir: PathBuf,
+    /// Told when what the room offers has changed.
+    pub notify: Notify,
+    /// What programs that a room starts may know of our own environment: where programs are, the home folder, the
+    /// language. Never a secret.
+    pub child_env: Arc<[(String, String)]>,
 }
 
 /// Takes the measurements that only a room can make. The gate's metrics implement it.
@@ -99,4 +107,21 @@ pub trait Meter: Send + Sync {
     /// A source answered with an error, `status_code` as text: an HTTP status, or `timeout`, `connect`
     /// (`api_errors_total{source,status_code}`).
     fn api_error(&self, source: &str, status_code: &str);
+
+    /// A tool server behind us took so long with a request
+    /// (`mcp_client_operation_duration_seconds`, by the OpenTelemetry conventions for MCP).
+    fn mcp_client(&self, _operation: &McpOperation<'_>, _took: Duration) {}
+}
+
+/// A request to a tool server, as it is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct McpOperation<'a> {
+    /// The method, such as `tools/call`.
+    pub method: &'static str,
+    /// The tool as callers know it; empty for what is about none.
+    pub tool: &'a str,
+    /// What kind of error it ended with; empty for none.
+    pub error_type: &'static str,
+    /// How the server is reached: `tcp` or `pipe`.
+    pub transport: &'static str,
 }

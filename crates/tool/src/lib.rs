@@ -27,7 +27,7 @@ pub use catalogue::{
     Approval, Audience, Breaks, Caching, Deprecation, Effect, Hygiene, NameError, Notice, Prompt,
     PromptArgument, Purpose, Rate, Repeats, Resource, Retry, Tool, ToolName,
 };
-pub use config::{ConfigFault, Meter, Parts, SecretRef, Secrets};
+pub use config::{ConfigFault, McpOperation, Meter, Notify, Parts, SecretRef, Secrets};
 pub use fault::{Blame, Code, Fault, FaultRow, Status};
 pub use ordered::Ordered;
 pub use permit::{GateSeal, Permit};

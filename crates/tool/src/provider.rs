@@ -16,6 +16,12 @@ pub trait Provider: Send + Sync {
     /// The tools it offers now. The catalogue takes them when it is built, and again after a reload.
     fn tools(&self) -> Arc<[Arc<Tool>]>;
 
+    /// Whether a tool of this name may come to be offered though it is not now, as where its server is down: rules
+    /// may name it then. Pure.
+    fn may_offer(&self, _name: &str) -> bool {
+        false
+    }
+
     /// The prompts it offers now.
     fn prompts(&self) -> Arc<[Arc<Prompt>]> {
         Arc::from([])

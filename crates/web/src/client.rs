@@ -15,15 +15,12 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header};
+use place::{AllowPrivate, address};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tool::Stop;
 use url::Url;
 
-use crate::{
-    address,
-    error::WebError,
-    place::{self, AllowPrivate},
-};
+use crate::error::WebError;
 
 /// The most headers an answer may have.
 pub(crate) const HEADERS_MAX: usize = 100;

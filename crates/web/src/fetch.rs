@@ -13,6 +13,7 @@ use std::{
 
 use async_trait::async_trait;
 use http::{HeaderMap, HeaderValue, Method, header};
+use place::{AllowList, AllowPrivate, address};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -22,11 +23,9 @@ use tool::{
 use url::{Host, Url};
 
 use crate::{
-    address,
     client::{Away, Client, Lookup, Outgoing, Settings, SystemLookup, within},
     error::WebError,
     html::{self, Links},
-    place::{self, AllowList, AllowPrivate},
     text,
 };
 

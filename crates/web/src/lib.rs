@@ -4,11 +4,9 @@
 //! link-local and other special addresses are refused, on every redirect anew, unless an operator listed the
 //! very host and port in `allow_private`.
 
-mod address;
 mod client;
 mod error;
 mod html;
-mod place;
 mod text;
 
 pub mod fetch;

@@ -18,12 +18,14 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("admin", &["tool", "state"]),
     ("serve", &["tool", "state", "gate", "mcp"]),
     ("sql", &["tool", "state"]),
-    ("web", &["tool", "state"]),
+    ("place", &[]),
+    ("web", &["tool", "state", "place"]),
     ("files", &["tool", "state"]),
     ("content", &["tool", "mcp"]),
     ("lab", &["tool"]),
     ("telemetry", &["tool"]),
     ("mcp", &["tool"]),
+    ("upstream", &["tool", "state", "mcp", "place"]),
     ("testkit", &["tool", "state"]),
     ("fixture", &[]),
     (
@@ -44,6 +46,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "content",
             "lab",
             "telemetry",
+            "upstream",
         ],
     ),
     ("bench", &[]),
@@ -64,8 +67,8 @@ const FENCED: &[(&str, &[&str], &str)] = &[
     ),
     (
         "reqwest",
-        &["web", "telemetry"],
-        "one guarded client for what callers name; collectors are the operator's own",
+        &["web", "telemetry", "upstream"],
+        "one guarded client for what callers name; collectors and tool servers are the operator's own",
     ),
     ("clap", &["portcullis"], "only the binary has a command line"),
     ("anyhow", &["portcullis", "bench", "xtask"], "rooms say what went wrong with a type"),
@@ -75,7 +78,7 @@ const FENCED: &[(&str, &[&str], &str)] = &[
 
 /// Crates without IO and without a runtime: what they may not depend on.
 const PURE: (&[&str], &[&str]) =
-    (&["tool", "state", "mcp"], &["tokio", "hyper", "reqwest", "sqlx", "rusqlite", "rustix"]);
+    (&["tool", "state", "mcp", "place"], &["tokio", "hyper", "reqwest", "sqlx", "rusqlite", "rustix"]);
 
 /// Arrows that should not be, in the workspace at `root`.
 pub(super) fn broken(root: &Path) -> Result<Vec<String>> {

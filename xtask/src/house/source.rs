@@ -37,7 +37,12 @@ const BANS: &[Ban] = &[
         true,
         "a room owns its tasks (JoinSet) or has none, so that a drain can wait for them",
     ),
-    ban("tokio::process", &["crates/portcullis/src/"], true, "no room starts processes"),
+    ban(
+        "tokio::process",
+        &["crates/portcullis/src/", "crates/upstream/src/stdio.rs"],
+        true,
+        "no room starts processes, but for tool servers that are programs",
+    ),
     ban(
         "GateSeal::mint",
         &["crates/portcullis/src/", "crates/testkit/src/"],

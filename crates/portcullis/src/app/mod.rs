@@ -6,6 +6,7 @@
 mod bootstrap;
 mod duties;
 mod house;
+mod notices;
 mod reload;
 mod rooms;
 mod samples;
@@ -32,6 +33,7 @@ use tool::{Clock, ConfigFault, GateSeal, Parts, Provider};
 
 pub(crate) use bootstrap::{ShownKey, first as first_key};
 use house::AppHouse;
+use notices::Notices;
 use rooms::Rooms;
 use samples::Samples;
 
@@ -166,7 +168,8 @@ impl App {
         let desk = Desk::new(store.clone(), Arc::clone(&clock), loaded.config.changes.clone());
         let metrics = Metrics::new();
         let telemetry = telemetry(&loaded)?;
-        let parts = parts(&loaded, &metrics, &clock);
+        let notices = Notices::default();
+        let parts = parts(&loaded, &metrics, &clock, &notices);
         let house = AppHouse::new();
         let fixed = fixed_rooms(&store, &ring, &desk, &maker, &clock, &house);
         let rooms = Rooms::open(&loaded, &parts, fixed).await.map_err(|faults| problems(&loaded, faults))?;
@@ -206,6 +209,7 @@ impl App {
             tasks: TaskTracker::new(),
             ending: CancellationToken::new(),
         });
+        notices.attach(&core.gate);
         house.attach(&core);
         let mut app = Self { core, samples, telemetry: Some(telemetry), duties: None, shown: Vec::new() };
         app.begin(purpose).await?;
@@ -362,7 +366,7 @@ async fn rehearsed_rooms(
 /// Returns the name of what was checked. Error: everything that is wrong.
 pub(crate) async fn check(mut examined: Examined, dir: &Path) -> Result<String, Problems> {
     let clock: Arc<dyn Clock> = Arc::new(WallClock);
-    let parts = parts(&examined.loaded, &Metrics::new(), &clock);
+    let parts = parts(&examined.loaded, &Metrics::new(), &clock, &Notices::default());
     let faults = examined.loaded.config.check();
     examined.add(faults);
     let faults = apart::check(&examined.loaded, dir);
@@ -411,12 +415,14 @@ fn snapshot(loaded: &Loaded, rooms: &Rooms) -> Result<Arc<Snapshot>, Vec<ConfigF
     if faults.is_empty() { Ok(snapshot) } else { Err(faults) }
 }
 
-fn parts(loaded: &Loaded, metrics: &Arc<Metrics>, clock: &Arc<dyn Clock>) -> Parts {
+fn parts(loaded: &Loaded, metrics: &Arc<Metrics>, clock: &Arc<dyn Clock>, notices: &Notices) -> Parts {
     Parts {
         secrets: Arc::new(data::secrets(loaded)),
         meter: Arc::clone(metrics) as Arc<dyn tool::Meter>,
         clock: Arc::clone(clock),
         base_dir: loaded.base_dir.clone(),
+        notify: notices.notify(),
+        child_env: data::child_env(),
     }
 }
 

@@ -22,6 +22,8 @@ const TABLE: &[(&str, Opener)] = &[
     ("resources", |config, parts| {
         config.resources.as_ref().map(|section| content::resources::open(section, parts))
     }),
+    // The last: what servers offer never takes a name of ours.
+    ("upstreams", |config, parts| config.upstreams.as_ref().map(|section| upstream::open(section, parts))),
 ];
 
 /// The rooms that are open.

@@ -126,6 +126,7 @@ const NAMING: &[&str] = &[
     "/files",
     "/prompts/*",
     "/resources/*",
+    "/upstreams/*",
 ];
 
 /// What a fault at a place may only follow from: parts that are left out, or that are in one that is. `*` stands for one
@@ -152,6 +153,7 @@ const FOLLOWS: &[(&str, &[&str])] = &[
     ("/rest/tools/*/api", &["/rest/apis/*"]),
     ("/rest/tools/*", &["/rest/tools/=/**", "/rest/apis/*"]),
     ("/rest/apis/*", &["/rest/apis/=/**"]),
+    ("/upstreams/*", &["/upstreams/=/**"]),
     ("/files/root", &["/files/root", "/lab/**"]),
     ("/prompts/*", &["/prompts/=/**"]),
     ("/resources/*", &["/resources/=/**"]),

@@ -48,6 +48,8 @@ pub(crate) struct Config {
     /// `{+variable}` for a piece of a URI); of several that fit, the first in the order of their texts counts. Rules go
     /// by the tool `resource_<name>`; what its calls touch is the URI.
     pub resources: Option<content::resources::Config>,
+    /// MCP servers behind the gate, by name: their tools, prompts and resources are offered as ours.
+    pub upstreams: Option<upstream::Config>,
     /// Sample services, for trying things out.
     pub lab: Option<lab::Config>,
     /// The audit log.
@@ -235,6 +237,7 @@ impl Config {
         faults.extend(self.files.iter().flat_map(files::Config::check));
         faults.extend(self.prompts.iter().flat_map(content::prompts::Config::check));
         faults.extend(self.resources.iter().flat_map(content::resources::Config::check));
+        faults.extend(self.upstreams.iter().flat_map(upstream::Config::check));
         faults.extend(self.lab.iter().flat_map(lab::Config::check));
         faults.extend(self.bootstrap.check(&self.principals, &self.tiers));
         faults

@@ -58,6 +58,7 @@ const OURS: &[&str] = &[
     "state",
     "store",
     "tool",
+    "upstream",
     "web",
 ];
 

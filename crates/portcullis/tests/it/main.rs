@@ -29,3 +29,4 @@ mod proxy;
 mod reload;
 mod slow;
 mod suite;
+mod upstream;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use http::{HeaderName, HeaderValue};
+use place::address;
 use tool::{ConfigFault, ToolName, json::push_pointer};
 use url::{Host, Url};
 
@@ -13,7 +14,7 @@ use super::{
     },
     path::Template,
 };
-use crate::{address, fetch::check_private, place};
+use crate::fetch::check_private;
 
 /// Headers that belong to the connection or to us, and are no operator's or caller's to set.
 const RESERVED: &[&str] = &[

@@ -385,10 +385,10 @@ impl ApiConfig {
     /// whoever named it answers for it.
     #[must_use]
     pub fn at(base_url: &str, trusted: bool) -> Self {
-        let own = crate::place::parse_url(base_url)
+        let own = place::parse_url(base_url)
             .ok()
             .filter(|_| trusted)
-            .map(|url| format!("{}:{}", url.host_str().unwrap_or_default(), crate::place::port(&url)));
+            .map(|url| format!("{}:{}", url.host_str().unwrap_or_default(), place::port(&url)));
         Self {
             base_url: base_url.to_owned(),
             auth: None,

@@ -10,6 +10,7 @@ use std::{
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use place::AllowPrivate;
 use serde_json::{Map, Value};
 use tokio::{net::TcpStream, sync::Semaphore};
 use tool::{
@@ -29,7 +30,6 @@ use super::{
 use crate::{
     client::{Answer, Away, Client, Lookup, Outgoing, Settings, SystemLookup, within},
     error::WebError,
-    place::{self, AllowPrivate},
 };
 
 /// How long a probe of an API may take.

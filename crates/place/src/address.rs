@@ -8,7 +8,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What an address is, where it is not on the public internet; `None` where it is.
-pub(crate) fn forbidden(address: IpAddr) -> Option<&'static str> {
+pub fn forbidden(address: IpAddr) -> Option<&'static str> {
     match address {
         IpAddr::V4(v4) => V4.iter().find(|range| range.holds(v4)).map(|range| range.what),
         IpAddr::V6(v6) if !GLOBAL_UNICAST.holds(v6) => Some(
@@ -20,7 +20,7 @@ pub(crate) fn forbidden(address: IpAddr) -> Option<&'static str> {
 
 /// True for the addresses of a network that someone runs for themselves: loopback, private, unique local and
 /// carrier-grade NAT. A host *name* that an operator trusts may lead to these, and to no other forbidden address.
-pub(crate) fn own_network(address: IpAddr) -> bool {
+pub fn own_network(address: IpAddr) -> bool {
     matches!(forbidden(address), Some(LOOPBACK | PRIVATE | UNIQUE_LOCAL | CARRIER))
 }
 

@@ -1,20 +1,21 @@
-//! Where a URL leads: one spelling for every way to write it, and the lists of hosts that operators keep.
+//! Where a URL leads: one spelling for every way to write it, which addresses are our own network, and the lists of
+//! hosts that operators keep. No IO: names are looked up by whoever connects.
+
+pub mod address;
 
 use std::net::IpAddr;
 
 use url::{Host, Url};
 
-use crate::address;
-
 /// The longest URL that is taken, in bytes.
-pub(crate) const URL_BYTES_MAX: usize = 8 * 1024;
+pub const URL_BYTES_MAX: usize = 8 * 1024;
 
 /// Parses a URL into its one normal form: WHATWG rules (so that `0x7f.1`, `2130706433` and full-width digits are
 /// the address they stand for), less the fragment and a trailing dot of the host.
 ///
 /// Error: a sentence, where it is no http or https URL, holds a user name or password, or is spelled in a way
 /// that two readers may take for two places (spaces, control characters, backslashes).
-pub(crate) fn parse_url(text: &str) -> Result<Url, String> {
+pub fn parse_url(text: &str) -> Result<Url, String> {
     if text.len() > URL_BYTES_MAX {
         return Err(format!("the URL is longer than {URL_BYTES_MAX} bytes"));
     }
@@ -29,13 +30,13 @@ pub(crate) fn parse_url(text: &str) -> Result<Url, String> {
 }
 
 /// Follows a `Location` from `base` (RFC 9110, 10.2.2), into the normal form of [`parse_url`].
-pub(crate) fn join(base: &Url, location: &str) -> Result<Url, String> {
+pub fn join(base: &Url, location: &str) -> Result<Url, String> {
     let joined = base.join(location).map_err(|e| format!("{e}"))?;
     parse_url(joined.as_str())
 }
 
 /// `host` or `host:port`, the port only where it is not the scheme's usual one. IPv6 in brackets.
-pub(crate) fn authority(url: &Url) -> String {
+pub fn authority(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     match url.port() {
         Some(port) => format!("{host}:{port}"),
@@ -44,7 +45,7 @@ pub(crate) fn authority(url: &Url) -> String {
 }
 
 /// The address that the host of a URL is, where it is one.
-pub(crate) fn literal(url: &Url) -> Option<IpAddr> {
+pub fn literal(url: &Url) -> Option<IpAddr> {
     match url.host()? {
         Host::Ipv4(v4) => Some(v4.into()),
         Host::Ipv6(v6) => Some(v6.into()),
@@ -53,7 +54,7 @@ pub(crate) fn literal(url: &Url) -> Option<IpAddr> {
 }
 
 /// The port a URL leads to.
-pub(crate) fn port(url: &Url) -> u16 {
+pub fn port(url: &Url) -> u16 {
     url.port_or_known_default().unwrap_or_default()
 }
 
@@ -81,11 +82,11 @@ fn drop_trailing_dot(url: &mut Url) -> Result<(), String> {
 
 /// Exact pairs of host and port on our own network that may be reached all the same.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct AllowPrivate(Vec<(Host<String>, u16)>);
+pub struct AllowPrivate(Vec<(Host<String>, u16)>);
 
 impl AllowPrivate {
     /// Reads one entry, `host:port`.
-    pub(crate) fn parse_entry(text: &str) -> Result<(Host<String>, u16), String> {
+    pub fn parse_entry(text: &str) -> Result<(Host<String>, u16), String> {
         match parse_authority(text)? {
             (host, Some(port)) => Ok((host, port)),
             (_, None) => Err(format!("{text:?} names no port; write host:port")),
@@ -93,13 +94,13 @@ impl AllowPrivate {
     }
 
     /// The entries that can be read; [`Self::parse_entry`] says what is wrong with the others.
-    pub(crate) fn new(entries: &[String]) -> Self {
+    pub fn new(entries: &[String]) -> Self {
         Self(entries.iter().filter_map(|text| Self::parse_entry(text).ok()).collect())
     }
 
     /// True where this address may be reached although it is not public: it is listed itself, or the host's name
     /// is listed and the address is one of [`address::own_network`].
-    pub(crate) fn admits(&self, host: &str, port: u16, at: IpAddr) -> bool {
+    pub fn admits(&self, host: &str, port: u16, at: IpAddr) -> bool {
         self.0.iter().any(|(entry, entry_port)| {
             *entry_port == port
                 && match entry {
@@ -113,10 +114,11 @@ impl AllowPrivate {
 
 /// The hosts that may be fetched. An empty list allows none.
 #[derive(Clone, Debug)]
-pub(crate) struct AllowList(Vec<Entry>);
+pub struct AllowList(Vec<Entry>);
 
+/// One entry of an [`AllowList`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub struct Entry {
     host: Pattern,
     /// `None`: the scheme's usual port.
     port: Option<u16>,
@@ -131,7 +133,7 @@ enum Pattern {
 
 impl AllowList {
     /// Reads one entry: `example.com`, `*.example.org`, `10.0.0.7:8080`.
-    pub(crate) fn parse_entry(text: &str) -> Result<Entry, String> {
+    pub fn parse_entry(text: &str) -> Result<Entry, String> {
         let (below, rest) = match text.strip_prefix("*.") {
             Some(rest) => (true, rest),
             None => (false, text),
@@ -146,12 +148,12 @@ impl AllowList {
     }
 
     /// The entries that can be read.
-    pub(crate) fn new(entries: &[String]) -> Self {
+    pub fn new(entries: &[String]) -> Self {
         Self(entries.iter().filter_map(|text| Self::parse_entry(text).ok()).collect())
     }
 
     /// True where a URL in normal form leads to a listed host and port.
-    pub(crate) fn admits(&self, url: &Url) -> bool {
+    pub fn admits(&self, url: &Url) -> bool {
         let Some(host) = url.host_str() else { return false };
         self.0.iter().any(|entry| {
             let named = match &entry.host {

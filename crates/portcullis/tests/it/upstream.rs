@@ -1,0 +1,71 @@
+//! MCP servers behind the whole server: their tools are called as ours are, and one that is down harms nothing.
+
+use serde_json::{Value, json};
+
+use crate::{
+    app::{App, until},
+    fixture::{Fixture, program},
+};
+
+/// A demo with this section, and with a role that may call everything of it.
+fn with(section: &Value) -> App {
+    let section = format!("\nupstreams: {section}\n");
+    App::with(|config| config.to_owned() + &section)
+}
+
+fn names(app: &App) -> Vec<String> {
+    let tools = app.get("/mcp/tools", Some(&app.key)).json();
+    tools.as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn tools_of_a_program_and_of_a_place_are_called_as_ours_are() {
+    let (Some(program), Some(served)) = (program(), Fixture::start()) else { return };
+    let app = with(&json!({
+        "near": { "command": [program, "--stdio"], "reads": ["greet"] },
+        "far": { "url": served.url, "allow_private": [served.addr.to_string()], "prefix": "" },
+    }));
+    let names = names(&app);
+    assert!(names.contains(&"near_greet".to_owned()) && names.contains(&"greet".to_owned()), "{names:?}");
+    // What stands for prompts and resources is no tool that anybody calls.
+    let standing = |name: &&String| name.starts_with("prompt_") || name.starts_with("resource_");
+    assert_eq!(names.iter().find(standing), None);
+    for tool in ["near_greet", "greet"] {
+        let result = app.done(tool, &json!({ "name": "Ada" }));
+        assert_eq!(result["content"][0]["text"], "Hello, Ada!", "{tool}");
+    }
+    let wrong = app.call("greet", &json!({ "nam": "Ada" }));
+    assert_eq!(wrong.status, 400, "{}", wrong.line());
+    assert!(wrong.json()["error"].as_str().unwrap().contains("\"name\" is required"), "{}", wrong.line());
+    // Nobody can be asked over REST.
+    let asks = app.call("near_test_missing_capability", &json!({}));
+    assert_eq!(asks.status, 409, "{}", asks.line());
+    let detailed = app.get("/health/detailed", Some(&app.key)).json();
+    assert_eq!(detailed["checks"]["sources"]["mcp:near"]["status"], "healthy", "{detailed}");
+    let metrics = app.get("/metrics", Some(&app.key)).text();
+    assert!(metrics.contains("mcp_client_operation_duration_seconds_count{mcp_method_name=\"tools/call\",gen_ai_tool_name=\"near_greet\""));
+}
+
+#[test]
+fn a_server_that_is_down_keeps_nobody_from_starting_and_is_found_later() {
+    let Some(program) = program() else { return };
+    let home = tempfile::tempdir().unwrap();
+    let link = home.path().join("server");
+    let section = json!({ "late": { "command": [link, "--stdio"] } });
+    let app = App::with(|config| {
+        // A role names a tool that nobody has seen yet.
+        let config = config.replacen("allow: [\"effect:reads\"", "allow: [late_greet, \"effect:reads\"", 1);
+        assert!(config.contains("late_greet"), "{config}");
+        format!("{config}\nupstreams: {section}\n")
+    });
+    assert!(!names(&app).contains(&"late_greet".to_owned()));
+    assert!(app.log().contains("a tool server cannot be reached"));
+    std::os::unix::fs::symlink(program, &link).unwrap();
+    until("it is connected", || app.log().contains("a tool server is connected"));
+    // What it offers is taken with the next look at the configuration.
+    until("its tools are there", || {
+        app.done("config_reload", &json!({}));
+        names(&app).contains(&"late_greet".to_owned())
+    });
+    assert_eq!(app.done("late_greet", &json!({ "name": "Ada" }))["content"][0]["text"], "Hello, Ada!");
+}

@@ -1,0 +1,260 @@
+//! What is wrong with the section that its schema cannot say.
+
+use http::HeaderName;
+use place::{AllowPrivate, address};
+use tool::{ConfigFault, ToolName, json::push_pointer};
+use url::{Host, Url};
+
+use crate::{
+    config::{Config, UpstreamConfig},
+    filter,
+};
+
+/// The longest name of a server, and the longest prefix, in bytes: names of tools have to fit 64.
+const NAME_BYTES_MAX: usize = 32;
+
+/// Headers that belong to the connection or to the protocol, and are no operator's to set.
+const RESERVED: &[&str] = &[
+    "host",
+    "content-length",
+    "content-type",
+    "transfer-encoding",
+    "connection",
+    "keep-alive",
+    "te",
+    "trailer",
+    "upgrade",
+    "expect",
+    "accept",
+    "accept-encoding",
+    "last-event-id",
+];
+
+impl Config {
+    /// What the schema cannot say: whether each server is a program or a place, and names, globs, URLs and headers
+    /// that cannot be read.
+    #[must_use]
+    pub fn check(&self) -> Vec<ConfigFault> {
+        let mut faults = Vec::new();
+        for (name, upstream) in &self.0 {
+            let mut one = Faults { at: pointer(name), list: &mut faults };
+            check_name(&mut one, name);
+            check_kind(&mut one, upstream);
+            check_lists(&mut one, upstream);
+            if let Some(command) = &upstream.command {
+                check_command(&mut one, command, upstream);
+            }
+            if let Some(url) = &upstream.url {
+                check_url(&mut one, url, upstream);
+            }
+        }
+        faults
+    }
+}
+
+/// The pointer to a server.
+pub(crate) fn pointer(name: &str) -> String {
+    let mut at = String::from("/upstreams");
+    push_pointer(&mut at, name);
+    at
+}
+
+struct Faults<'a> {
+    at: String,
+    list: &'a mut Vec<ConfigFault>,
+}
+
+impl Faults<'_> {
+    fn add(&mut self, parts: &[&str], text: impl Into<String>) {
+        self.list.push(ConfigFault::new(self.pointer(parts), text));
+    }
+
+    fn add_with(&mut self, parts: &[&str], text: impl Into<String>, hint: impl Into<String>) {
+        self.list.push(ConfigFault::new(self.pointer(parts), text).hint(hint));
+    }
+
+    fn pointer(&self, parts: &[&str]) -> String {
+        let mut at = self.at.clone();
+        parts.iter().for_each(|part| push_pointer(&mut at, part));
+        at
+    }
+}
+
+fn check_name(faults: &mut Faults<'_>, name: &str) {
+    if ToolName::parse(name).is_err() || name.len() > NAME_BYTES_MAX {
+        let text = format!("{name:?} is not a name: use 1 to {NAME_BYTES_MAX} letters, digits, '_' or '-'");
+        faults.add(&[], text);
+    }
+}
+
+fn check_kind(faults: &mut Faults<'_>, upstream: &UpstreamConfig) {
+    match (&upstream.command, &upstream.url) {
+        (Some(_), Some(_)) => faults.add(&["url"], "a server has either a command or a url, not both"),
+        (None, None) => {
+            let hint = "add `command: [PROGRAM, ARGUMENT]` or `url: https://..`";
+            faults.add_with(&[], "it is neither a program nor a place", hint);
+        }
+        (Some(_), None) => {
+            for (member, is_there) in [
+                ("headers", !upstream.headers.is_empty()),
+                ("allow_private", !upstream.allow_private.is_empty()),
+            ] {
+                if is_there {
+                    faults.add(&[member], "it is for a server with a url");
+                }
+            }
+        }
+        (None, Some(_)) => {
+            for (member, is_there) in [("env", !upstream.env.is_empty()), ("cwd", upstream.cwd.is_some())] {
+                if is_there {
+                    faults.add(&[member], "it is for a server with a command");
+                }
+            }
+        }
+    }
+}
+
+fn check_lists(faults: &mut Faults<'_>, upstream: &UpstreamConfig) {
+    if let Some(prefix) = &upstream.prefix
+        && !prefix.is_empty()
+        && (ToolName::parse(prefix).is_err() || prefix.len() > NAME_BYTES_MAX)
+    {
+        let text =
+            format!("{prefix:?} is not a prefix: use up to {NAME_BYTES_MAX} letters, digits, '_' or '-'");
+        faults.add(&["prefix"], text);
+    }
+    for (member, globs) in [("allow", &upstream.allow), ("deny", &upstream.deny), ("reads", &upstream.reads)]
+    {
+        for (i, text) in globs.iter().enumerate() {
+            if let Err(e) = filter::glob(text) {
+                faults.add(&[member, &i.to_string()], format!("{text:?} is not a glob: {e}"));
+            }
+        }
+    }
+}
+
+fn check_command(faults: &mut Faults<'_>, command: &[String], upstream: &UpstreamConfig) {
+    if command.first().is_none_or(String::is_empty) {
+        faults.add_with(&["command"], "it names no program", "such as [npx, -y, some-server]");
+    }
+    if let Some(i) = command.iter().position(|word| word.contains('\0')) {
+        faults.add(&["command", &i.to_string()], "it holds a NUL, which no argument can");
+    }
+    for name in upstream.env.keys() {
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(is_name) {
+            faults.add(&["env", name], format!("{name:?} is not the name of a variable"));
+        }
+    }
+}
+
+fn check_url(faults: &mut Faults<'_>, text: &str, upstream: &UpstreamConfig) {
+    match place::parse_url(text) {
+        Err(e) => faults.add_with(&["url"], e, "such as https://mcp.example.com/mcp"),
+        Ok(url) => check_reach(faults, &url, upstream),
+    }
+    for (i, entry) in upstream.allow_private.iter().enumerate() {
+        if let Err(e) = AllowPrivate::parse_entry(entry) {
+            faults.add_with(&["allow_private", &i.to_string()], e, "such as 127.0.0.1:8098");
+        }
+    }
+    for name in upstream.headers.keys() {
+        let lower = name.to_ascii_lowercase();
+        if HeaderName::from_bytes(name.as_bytes()).is_err() {
+            faults.add(&["headers", name], format!("{name:?} is not the name of a header"));
+        } else if RESERVED.contains(&lower.as_str()) || lower.starts_with("mcp-") {
+            faults.add(&["headers", name], format!("the header {name:?} is set by the client itself"));
+        }
+    }
+}
+
+/// A server on our own network that nobody allowed would refuse every call: better said at the start.
+fn check_reach(faults: &mut Faults<'_>, url: &Url, upstream: &UpstreamConfig) {
+    let what = match url.host() {
+        Some(Host::Domain("localhost")) => Some("a loopback address"),
+        _ => place::literal(url).and_then(address::forbidden),
+    };
+    let Some(what) = what else { return };
+    let (host, port) = (url.host_str().unwrap_or_default(), place::port(url));
+    let private = AllowPrivate::new(&upstream.allow_private);
+    let local = [std::net::Ipv4Addr::LOCALHOST.into(), std::net::Ipv6Addr::LOCALHOST.into()];
+    let addresses = place::literal(url).map_or(local.to_vec(), |address| vec![address]);
+    if !addresses.into_iter().any(|address| private.admits(host, port, address)) {
+        let text = format!("{host}:{port} is {what} and would be refused");
+        faults.add_with(&["url"], text, format!("add \"{host}:{port}\" to allow_private"));
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use expect_test::{Expect, expect};
+    use serde_json::json;
+
+    use super::*;
+
+    fn check(section: serde_json::Value, expected: Expect) {
+        let config: Config = serde_json::from_value(section).unwrap();
+        let faults: Vec<String> = config.check().iter().map(ToString::to_string).collect();
+        expected.assert_eq(&faults.join("\n"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_where_it_stands() {
+        check(
+            json!({
+                "docs": { "command": ["docs-server"], "env": { "TOKEN": "x" }, "prefix": "" },
+                "web": { "url": "https://mcp.example.com/mcp", "headers": { "Authorization": "x" } },
+                "near": { "url": "http://127.0.0.1:9/mcp", "allow_private": ["127.0.0.1:9"] },
+            }),
+            expect![""],
+        );
+        check(
+            json!({
+                "both": { "command": ["x"], "url": "https://a.test/" },
+                "neither": {},
+                "a b": { "command": ["x"] },
+                "mixed": { "command": ["x"], "headers": { "a": "b" }, "allow_private": ["127.0.0.1:1"] },
+                "mixed2": { "url": "https://a.test/", "env": { "A": "b" }, "cwd": "." },
+                "program": { "command": [""], "env": { "1A": "x", "A=B": "x" } },
+                "lists": { "command": ["x"], "prefix": "a.", "allow": ["[a"], "deny": ["ok"], "reads": ["{"] },
+            }),
+            expect![[r#"
+                /upstreams/a b: "a b" is not a name: use 1 to 32 letters, digits, '_' or '-'
+                /upstreams/both/url: a server has either a command or a url, not both
+                /upstreams/lists/prefix: "a." is not a prefix: use up to 32 letters, digits, '_' or '-'
+                /upstreams/lists/allow/0: "[a" is not a glob: unclosed character class; missing ']'
+                /upstreams/lists/reads/0: "{" is not a glob: unclosed alternate group; missing '}' (maybe escape '{' with '[{]'?)
+                /upstreams/mixed/headers: it is for a server with a url
+                /upstreams/mixed/allow_private: it is for a server with a url
+                /upstreams/mixed2/env: it is for a server with a command
+                /upstreams/mixed2/cwd: it is for a server with a command
+                /upstreams/neither: it is neither a program nor a place (add `command: [PROGRAM, ARGUMENT]` or `url: https://..`)
+                /upstreams/program/command: it names no program (such as [npx, -y, some-server])
+                /upstreams/program/env/1A: "1A" is not the name of a variable
+                /upstreams/program/env/A=B: "A=B" is not the name of a variable"#]],
+        );
+        check(
+            json!({
+                "a": { "url": "ftp://a.test/" },
+                "b": { "url": "http://localhost:8080/mcp" },
+                "c": { "url": "http://10.0.0.7/mcp", "allow_private": ["10.0.0.7"] },
+                "d": { "url": "https://a.test/", "headers": { "Mcp-Name": "x", "Host": "x", "a b": "x" } },
+            }),
+            expect![[r#"
+                /upstreams/a/url: the scheme "ftp" is not taken; use http or https (such as https://mcp.example.com/mcp)
+                /upstreams/b/url: localhost:8080 is a loopback address and would be refused (add "localhost:8080" to allow_private)
+                /upstreams/c/url: 10.0.0.7:80 is an address of a private network and would be refused (add "10.0.0.7:80" to allow_private)
+                /upstreams/c/allow_private/0: "10.0.0.7" names no port; write host:port (such as 127.0.0.1:8098)
+                /upstreams/d/headers/Host: the header "Host" is set by the client itself
+                /upstreams/d/headers/Mcp-Name: the header "Mcp-Name" is set by the client itself
+                /upstreams/d/headers/a b: "a b" is not the name of a header"#]],
+        );
+    }
+
+    #[test]
+    fn keys_that_are_not_known_are_refused() {
+        let unknown = json!({ "docs": { "command": ["x"], "prefiks": "" } });
+        assert!(serde_json::from_value::<Config>(unknown).is_err());
+    }
+}

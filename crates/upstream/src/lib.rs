@@ -1,0 +1,40 @@
+//! MCP servers behind the gate: the client side of the protocol, in both eras, over HTTP and over the standard input
+//! and output of a program.
+//!
+//! Callers' arguments go out as they came, and results come back as they are: nothing in here parses what it need not.
+//! What is said of progress on the way, asked, and carried from round to round passes between the server and the
+//! caller of the call it belongs to, and nobody else.
+//!
+//! Invariants: a server that is down, slow or wrong costs its own calls and no others; what it says of its tools
+//! grants nothing; everything that waits has an end, and everything that is kept a bound.
+
+mod attend;
+mod budget;
+mod call;
+mod catalogue;
+mod check;
+mod config;
+mod error;
+mod filter;
+mod guard;
+mod handshake;
+mod http;
+mod hub;
+mod lists;
+mod names;
+mod news;
+mod open;
+mod peer;
+mod provider;
+mod request;
+mod stdio;
+mod table;
+mod tasks;
+mod upstream;
+
+pub use config::{Config, LogLevelName, Protocol, UpstreamConfig};
+pub use open::open;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::disallowed_methods)]
+mod tests;

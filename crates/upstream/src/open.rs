@@ -1,0 +1,161 @@
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use place::AllowPrivate;
+use tool::{ConfigFault, Parts, Provider, Secret, SecretRef, json::push_pointer};
+
+use crate::{
+    catalogue::Shape,
+    check::pointer,
+    config::{Config, Protocol, UpstreamConfig},
+    filter::Filter,
+    guard::Guard,
+    handshake::Manner,
+    http::Http,
+    lists::Bounds,
+    provider::Upstreams,
+    stdio::Launch,
+    upstream::{Means, Settings, Times, Upstream},
+};
+
+/// Opens the section: connects to every server, all at once, and fetches what it offers. A server that cannot be
+/// reached offers nothing until a reload after it could be.
+///
+/// Blocks until every server has answered or had its time; to be called where that is allowed, in a runtime.
+///
+/// Error: what [`Config::check`] finds, and secrets that cannot be had.
+pub fn open(config: &Config, parts: &Parts) -> Result<Arc<dyn Provider>, Vec<ConfigFault>> {
+    let mut faults = config.check();
+    let mut upstreams = Vec::new();
+    for (name, upstream) in &config.0 {
+        let at = pointer(name);
+        let is_wrong =
+            |fault: &ConfigFault| fault.pointer == at || fault.pointer.starts_with(&format!("{at}/"));
+        if faults.iter().any(is_wrong) {
+            continue;
+        }
+        match settings(name, upstream, parts) {
+            Ok(settings) => {
+                upstreams.push(Upstream::new(settings, Arc::clone(&parts.meter), Arc::clone(&parts.notify)));
+            }
+            Err(fault) => faults.push(fault),
+        }
+    }
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    let runtime = tokio::runtime::Handle::try_current()
+        .map_err(|e| vec![ConfigFault::new("/upstreams", format!("it cannot be opened: {e}"))])?;
+    runtime.block_on(futures_util::future::join_all(upstreams.iter().map(Upstream::begin)));
+    Ok(Arc::new(Upstreams::new(upstreams)))
+}
+
+fn settings(name: &str, config: &UpstreamConfig, parts: &Parts) -> Result<Settings, ConfigFault> {
+    let times = Times {
+        silence: Duration::from_millis(config.timeout_ms),
+        call: Duration::from_millis(config.call_ms_max),
+        connect: Duration::from_millis(config.connect_timeout_ms),
+        start_wait: Duration::from_millis(config.start_wait_ms),
+        close: Duration::from_millis(config.close_timeout_ms),
+    };
+    let mut secrets = Vec::new();
+    let means = match &config.url {
+        Some(url) => Means::Http(Arc::new(http(name, url, config, times, parts, &mut secrets)?)),
+        None => Means::Program(launch(name, config, times, parts, &mut secrets)?),
+    };
+    let mirrors = matches!(means, Means::Http(_)) && config.protocol != Protocol::Legacy;
+    Ok(Settings {
+        means,
+        manner: Manner {
+            protocol: config.protocol,
+            probe_timeout: Duration::from_millis(config.probe_timeout_ms),
+            log_level: config.log_level.into(),
+        },
+        bounds: Bounds { items_max: config.items_max, pages_max: config.pages_max },
+        times,
+        shape: Shape {
+            name: name.into(),
+            source: format!("mcp:{name}").into(),
+            prefix: config.prefix.clone().unwrap_or_else(|| format!("{name}_")),
+            filter: Filter::new(config),
+            hygiene: config.hygiene,
+            time_max: times.call,
+            bytes_max: config.bytes_max,
+            mirrors,
+        },
+        secrets,
+        concurrent_max: config.concurrent_max as usize,
+        rounds_max: config.rounds_max,
+        watched_max: config.watched_max,
+    })
+}
+
+fn launch(
+    name: &str,
+    config: &UpstreamConfig,
+    times: Times,
+    parts: &Parts,
+    secrets: &mut Vec<Secret>,
+) -> Result<Launch, ConfigFault> {
+    let mut env: Vec<(String, Secret)> =
+        parts.child_env.iter().map(|(name, value)| (name.clone(), Secret::new(value.clone()))).collect();
+    for (variable, reference) in &config.env {
+        let value = resolve(name, "env", variable, reference, parts)?;
+        if value.expose().contains('\0') {
+            return Err(ConfigFault::new(at(name, "env", variable), "it holds a NUL, which no variable can"));
+        }
+        env.retain(|(known, _)| known != variable);
+        secrets.push(value.clone());
+        env.push((variable.clone(), value));
+    }
+    Ok(Launch {
+        command: config.command.clone().unwrap_or_default(),
+        folder: config.cwd.as_ref().map_or_else(|| parts.base_dir.clone(), |cwd| parts.base_dir.join(cwd)),
+        env,
+        close_timeout: times.close,
+        line_bytes_max: config.message_bytes_max,
+    })
+}
+
+fn http(
+    name: &str,
+    url: &str,
+    config: &UpstreamConfig,
+    times: Times,
+    parts: &Parts,
+    secrets: &mut Vec<Secret>,
+) -> Result<Http, ConfigFault> {
+    let wrong = |text: String| ConfigFault::new(format!("{}/url", pointer(name)), text);
+    let url = place::parse_url(url).map_err(wrong)?;
+    let mut headers = HeaderMap::new();
+    for (header, reference) in &config.headers {
+        let value = resolve(name, "headers", header, reference, parts)?;
+        secrets.push(value.clone());
+        let at = || at(name, "headers", header);
+        let header = HeaderName::from_bytes(header.as_bytes())
+            .map_err(|_| ConfigFault::new(at(), format!("{header:?} is not the name of a header")))?;
+        let mut value = HeaderValue::from_str(value.expose())
+            .map_err(|_| ConfigFault::new(at(), "the secret holds a character that no header may hold"))?;
+        value.set_sensitive(true);
+        headers.insert(header, value);
+    }
+    let guard = Guard::new(name, &url, AllowPrivate::new(&config.allow_private));
+    let bounds = (times.connect, config.concurrent_max as usize, config.message_bytes_max);
+    Http::new(url, guard, headers, bounds).map_err(|e| wrong(format!("no client can be made for it: {e}")))
+}
+
+fn resolve(
+    name: &str,
+    member: &str,
+    key: &str,
+    reference: &SecretRef,
+    parts: &Parts,
+) -> Result<Secret, ConfigFault> {
+    parts.secrets.resolve(reference).map_err(|e| ConfigFault::new(at(name, member, key), e))
+}
+
+fn at(name: &str, member: &str, key: &str) -> String {
+    let mut at = format!("{}/{member}", pointer(name));
+    push_pointer(&mut at, key);
+    at
+}

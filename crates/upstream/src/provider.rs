@@ -1,0 +1,124 @@
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use serde_json::{Map, Value, json};
+use tokio::time::{Instant, timeout};
+use tool::{Fault, Permit, Probe, ProbeState, Prompt, Provider, Reply, Resource, Talk, Tool, ToolName};
+
+use crate::{
+    catalogue::Catalogue,
+    error::UpstreamError,
+    request::{Params, Request},
+    upstream::Upstream,
+};
+
+/// How long one server may take to say how it is.
+const PROBE_TIME_MAX: Duration = Duration::from_secs(4);
+
+/// All servers of the configuration.
+pub(crate) struct Upstreams(Vec<Arc<Upstream>>);
+
+impl Upstreams {
+    /// A room of these servers.
+    pub(crate) fn new(upstreams: Vec<Arc<Upstream>>) -> Self {
+        Self(upstreams)
+    }
+
+    fn gathered<T: Clone>(&self, part: impl Fn(&Catalogue) -> &Vec<T>) -> Arc<[T]> {
+        self.0.iter().flat_map(|upstream| part(&upstream.catalogue()).clone()).collect()
+    }
+}
+
+#[async_trait]
+impl Provider for Upstreams {
+    fn name(&self) -> &str {
+        "upstreams"
+    }
+
+    fn tools(&self) -> Arc<[Arc<Tool>]> {
+        self.gathered(|catalogue| &catalogue.tools)
+    }
+
+    fn may_offer(&self, name: &str) -> bool {
+        self.0.iter().any(|upstream| upstream.settings.shape.may_name(name))
+    }
+
+    fn prompts(&self) -> Arc<[Arc<Prompt>]> {
+        self.gathered(|catalogue| &catalogue.prompts)
+    }
+
+    fn resources(&self) -> Arc<[Arc<Resource>]> {
+        self.gathered(|catalogue| &catalogue.resources)
+    }
+
+    fn templates(&self) -> Arc<[Arc<Resource>]> {
+        self.gathered(|catalogue| &catalogue.templates)
+    }
+
+    fn reads(&self, uri: &str) -> Option<ToolName> {
+        self.0.iter().find_map(|upstream| upstream.catalogue().reads(uri))
+    }
+
+    /// `mcp:<server>/<its name there>`; for resources the URI.
+    fn target(&self, tool: &Tool, arguments: &mut Value) -> Result<String, Fault> {
+        // That of a resource, or of a template that is completed.
+        let uri = arguments.get("uri").or_else(|| arguments.get("ref")?.get("uri"));
+        let what = tool.origin.as_deref().or_else(|| uri?.as_str()).unwrap_or_default();
+        Ok(format!("{}/{what}", tool.source))
+    }
+
+    async fn run(&self, permit: Permit, talk: Talk) -> Result<Reply, Fault> {
+        let source = &permit.tool().source;
+        let upstream = self.0.iter().find(|upstream| upstream.source() == source);
+        let upstream = upstream.ok_or_else(|| {
+            Fault::internal(format!("{} is none of the tools of upstreams", permit.tool().name))
+        })?;
+        upstream.call(&permit, &talk).await.map(Reply::Done)
+    }
+
+    async fn probe(&self) -> Vec<Probe> {
+        futures_util::future::join_all(self.0.iter().map(probe)).await
+    }
+
+    async fn close(&self) {
+        futures_util::future::join_all(self.0.iter().map(|upstream| upstream.close())).await;
+    }
+}
+
+/// How a server is: it is connected to where it is not, and asked for a sign of life.
+async fn probe(upstream: &Arc<Upstream>) -> Probe {
+    let began = Instant::now();
+    let looked = timeout(PROBE_TIME_MAX, async {
+        let peer = upstream.peer().await?;
+        let method = if peer.is_modern() { "server/discover" } else { "ping" };
+        match peer.result(&Request::ours(method, Params::default())).await {
+            // It is there, whatever it thinks of the question.
+            Ok(_) | Err(UpstreamError::Answered(_)) => Ok(peer),
+            Err(error) => {
+                if matches!(error, UpstreamError::SessionGone) {
+                    peer.hub.close("its session is gone");
+                }
+                Err(error)
+            }
+        }
+    });
+    let looked = looked.await.unwrap_or(Err(UpstreamError::Timeout));
+    let catalogue = upstream.catalogue();
+    let mut details = Map::new();
+    let state = match &looked {
+        Ok(peer) => {
+            let (late, unknown) = peer.hub.table.stray();
+            details.insert("protocol_version".to_owned(), peer.version.as_str().into());
+            details.insert("stray_answers".to_owned(), json!(late + unknown));
+            ProbeState::Healthy
+        }
+        Err(error) => {
+            details.insert("error".to_owned(), format!("it {error}").into());
+            ProbeState::Unhealthy
+        }
+    };
+    details.insert("tools".to_owned(), json!(catalogue.tools.len()));
+    details.insert("left_out".to_owned(), json!(catalogue.left_out));
+    let source = Arc::clone(upstream.source());
+    Probe { source, kind: "tool_server", state, latency: began.elapsed(), details }
+}

@@ -1,0 +1,257 @@
+//! What is under way with one server, and to whom of those who wait what comes in belongs.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use mcp::{
+    Id, Message,
+    inflight::{Arrival, Outgoing},
+};
+use serde_json::value::RawValue;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::error::UpstreamError;
+
+/// How many notes and questions one request may be behind; more notes are dropped, and more questions refused.
+const BEHIND_MAX: usize = 64;
+
+/// What comes from a server, taken out of the bytes it came in.
+#[derive(Debug)]
+pub(crate) enum Came {
+    /// The end of a request.
+    Answer(Id, Answer),
+    /// Something said on the way.
+    Note(Note),
+    /// Something asked on the way, as only the older protocol has it.
+    Asked(Asked),
+}
+
+/// How a request ends.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// With a result: a JSON object.
+    Result(Box<RawValue>),
+    /// With an error of the protocol: a JSON object.
+    Error(Box<RawValue>),
+}
+
+/// A notification.
+#[derive(Clone, Debug)]
+pub(crate) struct Note {
+    pub(crate) method: String,
+    pub(crate) params: Box<RawValue>,
+}
+
+/// A request of the server.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) id: Id,
+    pub(crate) method: String,
+    pub(crate) params: Box<RawValue>,
+}
+
+impl Came {
+    /// Reads one message. An error without an id answers the request that it came for, `ours`, where there is one.
+    ///
+    /// Error: what is wrong with it, for the log.
+    pub(crate) fn read(bytes: &[u8], ours: Option<&Id>) -> Result<Self, String> {
+        match Message::parse(bytes).map_err(|e| e.error.message)? {
+            Message::Response(response) => {
+                Ok(Self::Answer(response.id, Answer::Result(response.result.to_owned())))
+            }
+            Message::Failure(failure) => {
+                let id = failure.id.or_else(|| ours.cloned()).ok_or("an error that answers nothing")?;
+                Ok(Self::Answer(id, Answer::Error(failure.error.to_owned())))
+            }
+            Message::Notification(note) => Ok(Self::Note(Note {
+                method: note.method.into_owned(),
+                params: note.params.raw().to_owned(),
+            })),
+            Message::Request(request) => Ok(Self::Asked(Asked {
+                id: request.id,
+                method: request.method.into_owned(),
+                params: request.params.raw().to_owned(),
+            })),
+        }
+    }
+}
+
+/// The requests that are under way with one server.
+#[derive(Debug)]
+pub(crate) struct Table(Mutex<UnderWay>);
+
+#[derive(Debug)]
+struct UnderWay {
+    requests: Outgoing<Waiter>,
+    /// True once the server has gone.
+    closed: bool,
+}
+
+/// Who waits for the end of a request.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    answer: oneshot::Sender<Answer>,
+    events: mpsc::Sender<Came>,
+    /// True where there is a caller who can hear and be asked.
+    talks: bool,
+}
+
+/// One request that is under way. Dropping it says that nobody waits any more.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    table: Arc<Table>,
+    /// Its id, which is also what its progress is known by.
+    pub(crate) id: Id,
+    answer: oneshot::Receiver<Answer>,
+    events: mpsc::Receiver<Came>,
+}
+
+impl Table {
+    /// An empty table for up to so many requests.
+    pub(crate) fn new(max: usize) -> Self {
+        Self(Mutex::new(UnderWay { requests: Outgoing::new(max), closed: false }))
+    }
+
+    /// A request begins.
+    pub(crate) fn open(self: &Arc<Self>, talks: bool) -> Result<Ticket, UpstreamError> {
+        let (sender, answer) = oneshot::channel();
+        let (events_sender, events) = mpsc::channel(BEHIND_MAX);
+        let waiter = Waiter { answer: sender, events: events_sender, talks };
+        let mut table = self.lock();
+        if table.closed {
+            return Err(UpstreamError::Broken(None));
+        }
+        let id = table.requests.open(waiter, None, None).map_err(|_| UpstreamError::Busy)?;
+        drop(table);
+        Ok(Ticket { table: Arc::clone(self), id, answer, events })
+    }
+
+    /// Hands on what came on a stream that all requests share. What belongs to none of them comes back.
+    ///
+    /// Log lines and questions do not say which request they belong to: they are somebody's only while exactly one
+    /// caller is served.
+    pub(crate) fn hand_on(&self, came: Came) -> Option<Came> {
+        match came {
+            Came::Answer(id, answer) => {
+                self.answered(&id, answer);
+                None
+            }
+            Came::Note(note) => match note.method.as_str() {
+                "notifications/progress" => {
+                    self.progressed(note);
+                    None
+                }
+                "notifications/message" => {
+                    self.only_talking(Came::Note(note));
+                    None
+                }
+                "notifications/cancelled" => {
+                    self.all_talking(&note);
+                    None
+                }
+                _ => Some(Came::Note(note)),
+            },
+            Came::Asked(asked) if asked.method == "ping" => Some(Came::Asked(asked)),
+            asked @ Came::Asked(_) => self.only_talking(asked),
+        }
+    }
+
+    /// Whether progress of the request with this token is news: it is under way, and more is done than before.
+    pub(crate) fn has_grown(&self, token: &Id, done: f64) -> bool {
+        self.lock().requests.progress(token, done).is_some()
+    }
+
+    /// The server has gone: nobody is answered any more.
+    pub(crate) fn drain(&self) {
+        let mut table = self.lock();
+        table.closed = true;
+        table.requests.drain();
+    }
+
+    /// Answers that came too late or twice, and those to nothing that we asked.
+    pub(crate) fn stray(&self) -> (u64, u64) {
+        let requests = &self.lock().requests;
+        (requests.late(), requests.unknown())
+    }
+
+    fn answered(&self, id: &Id, answer: Answer) {
+        if let Arrival::Wanted(waiting) = self.lock().requests.answered(id) {
+            // Who waited may have gone in between.
+            let _ = waiting.value.answer.send(answer);
+        }
+    }
+
+    fn progressed(&self, note: Note) {
+        let Some(progress) = Progressed::read(&note.params) else { return };
+        let sender = match self.lock().requests.progress(&progress.token, progress.done) {
+            Some(waiting) => waiting.value.events.clone(),
+            None => return,
+        };
+        // One report more or less is nothing.
+        let _ = sender.try_send(Came::Note(note));
+    }
+
+    /// To the one caller that is served; back where there are several or none, or where it is too far behind.
+    fn only_talking(&self, came: Came) -> Option<Came> {
+        let table = self.lock();
+        let mut talking = table.requests.waiting().filter(|waiter| waiter.talks);
+        match (talking.next(), talking.next()) {
+            (Some(only), None) => only.events.try_send(came).err().map(mpsc::error::TrySendError::into_inner),
+            _ => Some(came),
+        }
+    }
+
+    fn all_talking(&self, note: &Note) {
+        for waiter in self.lock().requests.waiting().filter(|waiter| waiter.talks) {
+            let _ = waiter.events.try_send(Came::Note(note.clone()));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, UnderWay> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A report of progress.
+#[derive(Debug)]
+pub(crate) struct Progressed {
+    pub(crate) token: Id,
+    pub(crate) done: f64,
+    pub(crate) total: Option<f64>,
+    pub(crate) message: Option<String>,
+}
+
+impl Progressed {
+    /// Reads the params of `notifications/progress`; `None` where they are none.
+    pub(crate) fn read(params: &RawValue) -> Option<Self> {
+        let params = mcp::Object::read(params).ok()?;
+        let number = |name: &str| serde_json::from_str::<f64>(params.get(name)?).ok();
+        Some(Self {
+            token: Id::parse(params.get("progressToken")?).ok()?,
+            done: number("progress")?,
+            total: number("total"),
+            message: params.text("message").ok().flatten().map(Into::into),
+        })
+    }
+}
+
+impl Ticket {
+    /// What comes for it on a stream that all requests share: first what came before the answer.
+    ///
+    /// Error: the server has gone.
+    pub(crate) async fn next(&mut self) -> Result<Came, UpstreamError> {
+        tokio::select! {
+            biased;
+            Some(came) = self.events.recv() => Ok(came),
+            answer = &mut self.answer => match answer {
+                Ok(answer) => Ok(Came::Answer(self.id.clone(), answer)),
+                Err(_) => Err(UpstreamError::Broken(None)),
+            },
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.table.lock().requests.cancel(&self.id);
+    }
+}

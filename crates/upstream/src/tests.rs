@@ -1,0 +1,6 @@
+//! The room against servers: the one of known behaviour, and some that do not behave.
+
+mod bed;
+mod fixture;
+mod odd_http;
+mod odd_stdio;

@@ -1,0 +1,324 @@
+//! One server: its connection, which is made when it is needed, and what it offers.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use mcp::{Era, Version};
+use tokio::{
+    sync::{Notify, Semaphore, oneshot},
+    time::{Instant, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tool::{Meter, Notice, Secret};
+
+use crate::{
+    catalogue::{Catalogue, Shape},
+    config::Protocol,
+    error::UpstreamError,
+    handshake::{Manner, Probed, initialize, probe},
+    http::{Agreed, Http},
+    hub::Hub,
+    lists::{Bounds, Listed},
+    news::{Changes, News},
+    peer::{Line, Peer, Wire},
+    stdio::{Launch, Program},
+};
+
+/// How long a server that could not be reached is left alone.
+const RECONNECT_WAIT: Duration = Duration::from_secs(1);
+/// How long changes are gathered before the lists are fetched anew.
+const GATHER: Duration = Duration::from_millis(20);
+/// How long a connection that is made waits for the stream of its session.
+const STREAM_WAIT_MAX: Duration = Duration::from_secs(1);
+/// Requests of our own beside those of callers: lists, signs of life, one that listens.
+const OWN_REQUESTS_MAX: usize = 16;
+
+/// How a server is reached.
+pub(crate) enum Means {
+    Http(Arc<Http>),
+    Program(Launch),
+}
+
+/// How long things may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    /// A request without a sign of life.
+    pub(crate) silence: Duration,
+    /// A call in all.
+    pub(crate) call: Duration,
+    pub(crate) connect: Duration,
+    /// How long the opening of the house waits for it.
+    pub(crate) start_wait: Duration,
+    pub(crate) close: Duration,
+}
+
+/// What a server is made of.
+pub(crate) struct Settings {
+    pub(crate) means: Means,
+    pub(crate) manner: Manner,
+    pub(crate) bounds: Bounds,
+    pub(crate) times: Times,
+    pub(crate) shape: Shape,
+    /// What it is shown of ours, so that no error of its shows it to callers.
+    pub(crate) secrets: Vec<Secret>,
+    pub(crate) concurrent_max: usize,
+    pub(crate) rounds_max: usize,
+    pub(crate) watched_max: usize,
+}
+
+/// Of resources, a server speaks for its own alone.
+fn own_alone(server: Weak<Upstream>, notify: tool::Notify) -> tool::Notify {
+    Arc::new(move |notice| {
+        let is_foreign = match &notice {
+            Notice::Resource(uri) => {
+                server.upgrade().is_none_or(|server| server.catalogue().reads(uri).is_none())
+            }
+            _ => false,
+        };
+        if !is_foreign {
+            notify(notice);
+        }
+    })
+}
+
+/// One server.
+pub(crate) struct Upstream {
+    pub(crate) settings: Settings,
+    pub(crate) meter: Arc<dyn Meter>,
+    /// Turns to call it.
+    pub(crate) turns: Semaphore,
+    pub(crate) news: Arc<News>,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) ending: CancellationToken,
+    /// The tasks that listen to the server.
+    listeners: TaskTracker,
+    /// Says that the list of resources was fetched anew.
+    pub(crate) relisted: Notify,
+    /// True once the house has opened, with what was known by then.
+    has_begun: AtomicBool,
+    current: ArcSwapOption<Peer>,
+    /// Why it could not be reached the last time, and when that was.
+    failure: tokio::sync::Mutex<Option<(Instant, String)>>,
+    /// What it was found to speak.
+    era: Mutex<Option<Era>>,
+    listed: tokio::sync::Mutex<Listed>,
+    catalogue: ArcSwap<Catalogue>,
+}
+
+impl Upstream {
+    /// A server that is not connected to yet.
+    pub(crate) fn new(settings: Settings, meter: Arc<dyn Meter>, notify: tool::Notify) -> Arc<Self> {
+        Arc::new_cyclic(|this| Self {
+            meter,
+            turns: Semaphore::new(settings.concurrent_max),
+            news: News::new(own_alone(Weak::clone(this), notify)),
+            tasks: TaskTracker::new(),
+            ending: CancellationToken::new(),
+            listeners: TaskTracker::new(),
+            relisted: Notify::new(),
+            has_begun: AtomicBool::new(false),
+            current: ArcSwapOption::empty(),
+            failure: tokio::sync::Mutex::default(),
+            era: Mutex::new(None),
+            listed: tokio::sync::Mutex::default(),
+            catalogue: ArcSwap::default(),
+            settings,
+        })
+    }
+
+    /// Its name in the configuration.
+    pub(crate) fn name(&self) -> &str {
+        &self.settings.shape.name
+    }
+
+    /// What its tools talk to.
+    pub(crate) fn source(&self) -> &Arc<str> {
+        &self.settings.shape.source
+    }
+
+    /// What it offers, as far as it is known.
+    pub(crate) fn catalogue(&self) -> Arc<Catalogue> {
+        self.catalogue.load_full()
+    }
+
+    /// Connects and fetches the lists, as far as that can be done in time: a server that is down keeps nobody from
+    /// opening the house.
+    pub(crate) async fn begin(self: &Arc<Self>) {
+        self.tasks.spawn(Arc::clone(self).keep());
+        let beginning = async {
+            let peer = self.peer().await?;
+            self.relist(Changes::ALL, &peer).await;
+            Ok(())
+        };
+        let begun = timeout(self.settings.times.start_wait, beginning).await;
+        self.has_begun.store(true, Ordering::Release);
+        if begun.is_err()
+            && let Some(peer) = self.live()
+        {
+            self.tasks.spawn(Arc::clone(self).look_again(peer));
+        }
+        if let Err(error) = begun.unwrap_or(Err(UpstreamError::Timeout)) {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::warn!(server = self.name(), %error, cause, "a tool server cannot be reached; its tools are missing");
+        }
+    }
+
+    /// The connection, made where there is none. Where that failed a moment ago it is not tried again.
+    pub(crate) async fn peer(self: &Arc<Self>) -> Result<Arc<Peer>, UpstreamError> {
+        if let Some(peer) = self.live() {
+            return Ok(peer);
+        }
+        // In a task of its own: whoever waits for it may go away, and others wait for it too.
+        let this = Arc::clone(self);
+        let connecting = self.tasks.spawn(async move { this.connect_once().await });
+        connecting.await.unwrap_or_else(|e| Err(UpstreamError::Broken(Some(e.into()))))
+    }
+
+    /// The connection, where there is one.
+    pub(crate) fn live(&self) -> Option<Arc<Peer>> {
+        self.current.load_full().filter(|peer| !peer.hub.gone().is_cancelled())
+    }
+
+    /// A connection turned out to be none: the next request makes a new one, and finds out anew what is spoken.
+    pub(crate) fn forget(&self, peer: &Peer, why: &str) {
+        peer.hub.close(why);
+        *self.era.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Fetches these lists anew. Returns whether what is offered has changed.
+    pub(crate) async fn relist(&self, changes: Changes, peer: &Peer) -> bool {
+        let mut listed = self.listed.lock().await;
+        let fetched = timeout(self.settings.times.silence, listed.fetch(changes, peer, self.settings.bounds));
+        if fetched.await.is_err() {
+            tracing::warn!(server = self.name(), "the lists of a tool server did not come in time");
+        }
+        let built = Catalogue::build(&self.settings.shape, &listed);
+        let has_changed = !built.is_same(&self.catalogue.load());
+        self.catalogue.store(Arc::new(built));
+        if changes.has(Changes::RESOURCES) {
+            self.relisted.notify_one();
+        }
+        has_changed
+    }
+
+    /// Ends the connection and all that belongs to it.
+    pub(crate) async fn close(&self) {
+        self.ending.cancel();
+        let close = self.settings.times.close;
+        // Whoever listens says that it has ended, while there is a way to say so.
+        self.listeners.close();
+        let _ = timeout(close, self.listeners.wait()).await;
+        if let Some(peer) = self.current.swap(None) {
+            // A server that does not answer is not waited for.
+            let _ = timeout(close, peer.close()).await;
+        }
+        self.tasks.close();
+        if timeout(close * 4 + RECONNECT_WAIT, self.tasks.wait()).await.is_err() {
+            tracing::warn!(server = self.name(), "a tool server does not end");
+        }
+    }
+
+    async fn connect_once(self: &Arc<Self>) -> Result<Arc<Peer>, UpstreamError> {
+        let mut failure = self.failure.lock().await;
+        if let Some(peer) = self.live() {
+            return Ok(peer);
+        }
+        if self.ending.is_cancelled() {
+            return Err(UpstreamError::Down("it is being closed".to_owned()));
+        }
+        if let Some((_, why)) = failure.as_ref().filter(|(at, _)| at.elapsed() < RECONNECT_WAIT) {
+            return Err(UpstreamError::Down(why.clone()));
+        }
+        let connected = timeout(self.settings.times.connect, self.connect()).await;
+        match connected.unwrap_or(Err(UpstreamError::Timeout)) {
+            Ok(peer) => {
+                *failure = None;
+                Ok(self.connected(peer).await)
+            }
+            Err(error) => {
+                *failure = Some((Instant::now(), format!("it {error}")));
+                *self.era.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                Err(error)
+            }
+        }
+    }
+
+    async fn connected(self: &Arc<Self>, peer: Peer) -> Arc<Peer> {
+        let peer = Arc::new(peer);
+        let era = peer.version.era();
+        *self.era.lock().unwrap_or_else(PoisonError::into_inner) = Some(era);
+        self.current.store(Some(Arc::clone(&peer)));
+        tracing::info!(server = self.name(), version = peer.version.as_str(), "a tool server is connected");
+        let (ready, is_ready) = oneshot::channel();
+        self.listeners.spawn(Arc::clone(self).attend(Arc::clone(&peer), ready));
+        // Without it a call that comes at once may miss what is said beside its own stream; that is no reason to fail.
+        let _ = timeout(STREAM_WAIT_MAX, is_ready).await;
+        if self.has_begun.load(Ordering::Acquire) {
+            self.tasks.spawn(Arc::clone(self).look_again(Arc::clone(&peer)));
+        }
+        peer
+    }
+
+    /// On a connection that was made late, or anew, something else may be offered than is known.
+    async fn look_again(self: Arc<Self>, peer: Arc<Peer>) {
+        if self.relist(Changes::ALL, &peer).await {
+            Changes::ALL.notices().for_each(|notice| self.news.tell(notice));
+        }
+    }
+
+    async fn connect(&self) -> Result<Peer, UpstreamError> {
+        let known = *self.era.lock().unwrap_or_else(PoisonError::into_inner);
+        let manner = &self.settings.manner;
+        let (line, hub) = self.line()?;
+        if manner.protocol == Protocol::Legacy || known == Some(Era::Legacy) {
+            return initialize(line, hub, manner).await;
+        }
+        match probe(&line, &hub, manner).await? {
+            Probed::Modern(offers) => {
+                let agreed = Agreed { version: Some(Version::LATEST), session: None };
+                Ok(Peer { hub, offers, version: Version::LATEST, line: Line { agreed, ..line } })
+            }
+            _ if manner.protocol == Protocol::Modern => Err(UpstreamError::protocol(
+                "it does not speak the newer one, which is all that `protocol` allows",
+            )),
+            Probed::Legacy => initialize(line, hub, manner).await,
+            Probed::LegacyAnew => {
+                let (line, hub) = self.line()?;
+                initialize(line, hub, manner).await
+            }
+        }
+    }
+
+    /// A new connection on which nothing is agreed yet.
+    fn line(&self) -> Result<(Line, Arc<Hub>), UpstreamError> {
+        let requests_max = self.settings.concurrent_max + OWN_REQUESTS_MAX;
+        let hub = Hub::new(&self.settings.shape.name, requests_max, &self.news);
+        let wire = match &self.settings.means {
+            Means::Http(http) => Wire::Http(Arc::clone(http)),
+            Means::Program(launch) => Wire::Program(Program::start(launch, &hub, &self.tasks)?),
+        };
+        Ok((Line { wire, agreed: Agreed::default(), tasks: self.tasks.clone() }, hub))
+    }
+
+    /// Fetches lists anew when the server says that they have changed, and passes that on.
+    async fn keep(self: Arc<Self>) {
+        loop {
+            let changes = tokio::select! {
+                () = self.ending.cancelled() => return,
+                changes = self.news.next() => changes,
+            };
+            tokio::time::sleep(GATHER).await;
+            let changes = changes.and(self.news.take());
+            if let Some(peer) = self.live() {
+                self.relist(changes, &peer).await;
+            }
+            changes.notices().for_each(|notice| self.news.tell(notice));
+        }
+    }
+}
