@@ -47,7 +47,6 @@ impl Upstream {
             }
         };
         tokio::select! {
-            () = self.ending.cancelled() => {}
             () = peer.hub.gone().cancelled() => {}
             () = listening => {}
         }

@@ -6,7 +6,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use mcp::Object;
 use serde_json::value::RawValue;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::{
     call::{Conversation, questions},
@@ -61,8 +61,8 @@ impl Task<'_> {
         Request { name: Some(Arc::clone(&self.id)), about, ..Request::ours(method, params) }
     }
 
-    /// Learns how it stands from an answer about it.
-    fn learn(&mut self, answer: &Object<'_>) -> Result<Standing, UpstreamError> {
+    /// Learns from an answer about it how often to look, and what to carry.
+    fn learn(&mut self, answer: &Object<'_>) {
         let ms = answer.get("pollIntervalMs").and_then(|text| text.parse().ok());
         if let Some(ms) = ms {
             self.poll = Duration::from_millis(ms).clamp(POLL_MIN, POLL_MAX);
@@ -70,6 +70,10 @@ impl Task<'_> {
         if let Some(state) = answer.raw_of("requestState") {
             self.state = Some(state.to_owned());
         }
+    }
+
+    /// How it stands by an answer to `tasks/get`.
+    fn standing(answer: &Object<'_>) -> Result<Standing, UpstreamError> {
         let part = |name: &str| {
             let part = answer.raw_of(name).filter(|raw| raw.get().starts_with('{')).map(RawValue::to_owned);
             part.ok_or_else(|| UpstreamError::protocol(format!("a task has no {name:?}")))
@@ -104,13 +108,10 @@ impl Conversation<'_> {
             state: None,
             answered: HashSet::new(),
         };
+        task.learn(created);
         self.talk.detach();
-        let standing = match task.learn(created)? {
-            // What it asks and how it ended stands in the answers to tasks/get alone.
-            Standing::Cancelled => Standing::Cancelled,
-            _ => Standing::Working,
-        };
-        let followed = self.poll_task(&mut task, standing).await;
+        let is_working = created.text("status").is_ok_and(|status| status.as_deref() == Some("working"));
+        let followed = self.poll_task(&mut task, is_working).await;
         if matches!(
             &followed,
             Err(UpstreamError::Cancelled | UpstreamError::Asking(_) | UpstreamError::Timeout)
@@ -123,24 +124,20 @@ impl Conversation<'_> {
     async fn poll_task(
         &mut self,
         task: &mut Task<'_>,
-        mut standing: Standing,
+        is_working: bool,
     ) -> Result<Box<RawValue>, UpstreamError> {
+        if is_working {
+            self.pause(task.poll).await?;
+        }
         loop {
-            match standing {
+            match self.look(task).await? {
                 Standing::Completed(result) => return Ok(result),
                 Standing::Failed(error) => return Err(UpstreamError::Answered(error)),
-                Standing::Cancelled => {
-                    return Err(UpstreamError::Withdrew);
-                }
+                Standing::Cancelled => return Err(UpstreamError::Withdrew),
                 Standing::Working => {}
                 Standing::Asks(asked) => self.answer_task(task, &asked).await?,
             }
-            self.until_told(async {
-                sleep(task.poll).await;
-                Ok(())
-            })
-            .await?;
-            standing = self.look(task).await?;
+            self.pause(task.poll).await?;
         }
     }
 
@@ -148,12 +145,11 @@ impl Conversation<'_> {
     async fn look(&mut self, task: &mut Task<'_>) -> Result<Standing, UpstreamError> {
         let mut failures = 0;
         loop {
-            // Whatever is waited for between two looks, the server is there.
-            self.budget.heard(Instant::now());
             match self.ask(&task.request("tasks/get", |params| params)).await {
                 Ok((_, raw)) => {
                     let answer = Object::read(&raw).map_err(|e| UpstreamError::protocol(e.to_string()))?;
-                    return task.learn(&answer);
+                    task.learn(&answer);
+                    return Task::standing(&answer);
                 }
                 Err(
                     error @ (UpstreamError::Connect(_)
@@ -163,16 +159,22 @@ impl Conversation<'_> {
                 ) if failures < FAILURES_MAX => {
                     failures += 1;
                     tracing::debug!(server = self.upstream.name(), %error, "a task cannot be looked at");
-                    let wait = task.poll.max(POLL);
-                    self.until_told(async {
-                        sleep(wait).await;
-                        Ok(())
-                    })
-                    .await?;
+                    self.pause(task.poll.max(POLL)).await?;
                 }
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Waits before looking again. However long that is, the server is not silent: it is not asked.
+    async fn pause(&mut self, wait: Duration) -> Result<(), UpstreamError> {
+        let until = Instant::now() + wait;
+        self.budget.heard(until);
+        self.until_told(async {
+            sleep_until(until).await;
+            Ok(())
+        })
+        .await
     }
 
     /// Asks the caller what the task wants to know, and was not told before.

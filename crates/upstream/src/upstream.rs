@@ -96,8 +96,8 @@ pub(crate) struct Upstream {
     pub(crate) news: Arc<News>,
     pub(crate) tasks: TaskTracker,
     pub(crate) ending: CancellationToken,
-    /// The tasks that listen to the server.
-    listeners: TaskTracker,
+    /// What is done beside the calls; it ends before the connection does.
+    beside: TaskTracker,
     /// Says that the list of resources was fetched anew.
     pub(crate) relisted: Notify,
     /// True once the house has opened, with what was known by then.
@@ -120,7 +120,7 @@ impl Upstream {
             news: News::new(own_alone(Weak::clone(this), notify)),
             tasks: TaskTracker::new(),
             ending: CancellationToken::new(),
-            listeners: TaskTracker::new(),
+            beside: TaskTracker::new(),
             relisted: Notify::new(),
             has_begun: AtomicBool::new(false),
             current: ArcSwapOption::empty(),
@@ -150,7 +150,7 @@ impl Upstream {
     /// Connects and fetches the lists, as far as that can be done in time: a server that is down keeps nobody from
     /// opening the house.
     pub(crate) async fn begin(self: &Arc<Self>) {
-        self.tasks.spawn(Arc::clone(self).keep());
+        self.beside(Arc::clone(self).keep());
         let beginning = async {
             let peer = self.peer().await?;
             self.relist(Changes::ALL, &peer).await;
@@ -161,7 +161,7 @@ impl Upstream {
         if begun.is_err()
             && let Some(peer) = self.live()
         {
-            self.tasks.spawn(Arc::clone(self).look_again(peer));
+            self.beside(Arc::clone(self).look_again(peer));
         }
         if let Err(error) = begun.unwrap_or(Err(UpstreamError::Timeout)) {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
@@ -212,8 +212,8 @@ impl Upstream {
         self.ending.cancel();
         let close = self.settings.times.close;
         // Whoever listens says that it has ended, while there is a way to say so.
-        self.listeners.close();
-        let _ = timeout(close, self.listeners.wait()).await;
+        self.beside.close();
+        let _ = timeout(close, self.beside.wait()).await;
         if let Some(peer) = self.current.swap(None) {
             // A server that does not answer is not waited for.
             let _ = timeout(close, peer.close()).await;
@@ -249,6 +249,14 @@ impl Upstream {
         }
     }
 
+    /// Does something beside the calls, until the connection is closed.
+    fn beside(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let ending = self.ending.clone();
+        self.beside.spawn(async move {
+            ending.run_until_cancelled(work).await;
+        });
+    }
+
     async fn connected(self: &Arc<Self>, peer: Peer) -> Arc<Peer> {
         let peer = Arc::new(peer);
         let era = peer.version.era();
@@ -256,11 +264,11 @@ impl Upstream {
         self.current.store(Some(Arc::clone(&peer)));
         tracing::info!(server = self.name(), version = peer.version.as_str(), "a tool server is connected");
         let (ready, is_ready) = oneshot::channel();
-        self.listeners.spawn(Arc::clone(self).attend(Arc::clone(&peer), ready));
+        self.beside(Arc::clone(self).attend(Arc::clone(&peer), ready));
         // Without it a call that comes at once may miss what is said beside its own stream; that is no reason to fail.
         let _ = timeout(STREAM_WAIT_MAX, is_ready).await;
         if self.has_begun.load(Ordering::Acquire) {
-            self.tasks.spawn(Arc::clone(self).look_again(Arc::clone(&peer)));
+            self.beside(Arc::clone(self).look_again(Arc::clone(&peer)));
         }
         peer
     }
@@ -309,10 +317,7 @@ impl Upstream {
     /// Fetches lists anew when the server says that they have changed, and passes that on.
     async fn keep(self: Arc<Self>) {
         loop {
-            let changes = tokio::select! {
-                () = self.ending.cancelled() => return,
-                changes = self.news.next() => changes,
-            };
+            let changes = self.news.next().await;
             tokio::time::sleep(GATHER).await;
             let changes = changes.and(self.news.take());
             if let Some(peer) = self.live() {

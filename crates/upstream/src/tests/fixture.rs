@@ -2,12 +2,14 @@
 
 use std::{
     io::{BufRead, BufReader},
+    pin::pin,
     process::{Child, Command, Stdio},
     sync::Arc,
     time::Duration,
 };
 
 use serde_json::{Value, json};
+use tokio::time::timeout;
 use tool::{Code, Completing, Notice, ProbeState, Purpose, StopSource};
 
 use super::bed::{Ear, Room, program, said};
@@ -255,15 +257,11 @@ async fn a_call_that_is_stopped_ends_at_once_and_harms_no_other() {
         for ear in [Ear::default(), Ear::default().with_tasks()] {
             let (source, stop) = StopSource::new();
             let ear = Arc::new(ear);
-            let call = room.stoppable("fx_slow_compute", r#"{"seconds":600}"#, &ear, stop);
-            let stopping = async {
-                tokio::time::sleep(Duration::from_millis(300)).await;
-                source.ask();
-            };
-            let (ended, ()) =
-                tokio::time::timeout(Duration::from_secs(5), async { tokio::join!(call, stopping) })
-                    .await
-                    .unwrap_or_else(|_| panic!("{}", way.name));
+            let mut call = pin!(room.stoppable("fx_slow_compute", r#"{"seconds":600}"#, &ear, stop));
+            assert!(timeout(Duration::from_millis(300), &mut call).await.is_err(), "{}: it runs", way.name);
+            source.ask();
+            let ended =
+                timeout(Duration::from_secs(5), call).await.unwrap_or_else(|_| panic!("{}", way.name));
             assert_eq!(ended.unwrap_err().code, Code::Cancelled, "{}", way.name);
         }
         let greeted = room.plain("fx_greet", r#"{"name":"Ada"}"#).await.unwrap();

@@ -446,6 +446,70 @@ async fn headers_repeat_the_servers_names_and_are_mended_once() {
     room.provider.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_is_looked_at_as_often_as_it_says_and_cancelled_when_nobody_waits() {
+    let looks = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&looks);
+    let odd = Odd::modern(ONE_TOOL, move |asked| {
+        let how = asked.body["params"]["arguments"]["how"].as_str().unwrap_or_default().to_owned();
+        let task = |status: &str, more: &str| {
+            let id = asked.body["params"]["taskId"].as_str().map_or(how.clone(), str::to_owned);
+            json_answer(asked.result(&format!(
+                r#"{{"resultType":"{}","taskId":"{id}","status":"{status}","ttlMs":null,"pollIntervalMs":60,"requestState":"s\u0041"{more}}}"#,
+                if asked.method() == "tools/call" { "task" } else { "complete" },
+            )))
+        };
+        match (asked.method(), asked.body["params"]["taskId"].as_str()) {
+            ("tools/call", _) if how == "done" => task("completed", ""),
+            ("tools/call", _) => task("working", ""),
+            ("tasks/get", Some("done")) => task("completed", r#","result":{"n":12345678901234567890123}"#),
+            ("tasks/get", Some("withdrawn")) => task("cancelled", ""),
+            ("tasks/get", Some("shaky")) => match count.fetch_add(1, Ordering::SeqCst) {
+                0 => status(503, "text/plain", ""),
+                1 => task("input_required", r#","inputRequests":{"a":{"method":"roots/list"}}"#),
+                // What was answered is still listed for a while.
+                2 => task("input_required", r#","inputRequests":{"a":{"method":"roots/list"}}"#),
+                _ => task("completed", r#","result":{"content":[{"type":"text","text":"in the end"}]}"#),
+            },
+            ("tasks/get", Some("odd")) => task("sleeping", ""),
+            ("tasks/get", _) => task("working", ""),
+            _ => json_answer(asked.result(r#"{"resultType":"complete"}"#)),
+        }
+    })
+    .await;
+    let room = odd.open().await;
+    let ear = Arc::new(Ear::open().with_tasks());
+    let done = room.call("odd_do", r#"{"how":"done"}"#, &ear).await.unwrap();
+    assert_eq!(done.to_json(), r#"{"n":12345678901234567890123}"#);
+    let look = odd.asked("tasks/get").pop().unwrap();
+    assert_eq!((look.header("mcp-name"), look.header("mcp-method")), ("done", "tasks/get"));
+    assert!(look.text.contains(r#""requestState":"s\u0041""#), "{}", look.text);
+    let shaky = room.call("odd_do", r#"{"how":"shaky"}"#, &ear).await.unwrap();
+    assert_eq!(said(&shaky), "in the end");
+    assert_eq!(odd.asked("tasks/update").len(), 1);
+    let update = &odd.asked("tasks/update")[0].body["params"]["inputResponses"];
+    assert_eq!(*update, json!({ "a": { "roots": [{ "uri": "file:///a" }] } }));
+    for (how, code) in [("withdrawn", Code::OutcomeUnknown), ("odd", Code::OutcomeUnknown)] {
+        let fault = room.call("odd_do", &json!({ "how": how }).to_string(), &ear).await.unwrap_err();
+        assert_eq!(fault.code, code, "{how} {}", fault.text);
+    }
+    assert!(odd.asked("tasks/cancel").is_empty());
+    let (source, stop) = StopSource::new();
+    let call = room.stoppable("odd_do", r#"{"how":"endless"}"#, &ear, stop);
+    let stopping = async {
+        let is_looked_at = |asked: &Asked| asked.body["params"]["taskId"] == "endless";
+        room.until("it is looked at", |_| {
+            odd.asked("tasks/get").iter().filter(|one| is_looked_at(one)).count() > 2
+        })
+        .await;
+        source.ask();
+    };
+    let (ended, ()) = tokio::join!(call, stopping);
+    assert_eq!(ended.unwrap_err().code, Code::Cancelled);
+    assert_eq!(odd.asked("tasks/cancel")[0].body["params"]["taskId"], "endless");
+    room.provider.close().await;
+}
+
 /// Says when it is dropped.
 struct Guarded(Arc<AtomicUsize>);
 
@@ -475,7 +539,7 @@ async fn stopping_a_call_closes_its_stream() {
     let ear = Arc::new(Ear::default());
     let call = room.stoppable("odd_do", "{}", &ear, stop);
     let stopping = async {
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        room.until("it is called", |_| !odd.asked("tools/call").is_empty()).await;
         source.ask();
     };
     let (ended, ()) = tokio::join!(call, stopping);

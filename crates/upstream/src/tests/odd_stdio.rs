@@ -134,7 +134,7 @@ async fn silence_ends_a_call_and_progress_keeps_it_going() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_could_be_of_two_callers_is_nobodys() {
     let cases = r#"
-    *'"how":"wait"'*) waits=$id ;;
+    *'"how":"wait"'*) waits=$id; : > waiting ;;
     *'"tools/call"'*)
       echo '{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"whose?"}}'
       echo '{"jsonrpc":"2.0","id":"q","method":"elicitation/create","params":{"mode":"form","message":"?","requestedSchema":{}}}'
@@ -147,11 +147,12 @@ async fn what_could_be_of_two_callers_is_nobodys() {
       say "$asks" "$said"
       if [ -n "$waits" ]; then say "$waits" 'waited'; waits=; fi ;;
     "#;
-    let room = Room::open(section(cases, json!({}))).await;
+    let folder = tempfile::tempdir().unwrap();
+    let room = Room::open(section(cases, json!({ "cwd": folder.path() }))).await;
     let (one, other) = (Arc::new(Ear::open()), Arc::new(Ear::open()));
     let waiting = room.call("sh_do", r#"{"how":"wait"}"#, &one);
     let asking = async {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        room.until("one waits", |_| folder.path().join("waiting").exists()).await;
         room.call("sh_do", "{}", &other).await
     };
     let (waited, asked) = tokio::join!(waiting, asking);
@@ -190,7 +191,7 @@ async fn time_counts_again_once_a_question_is_withdrawn() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn turns_are_bounded_and_stopping_gives_one_back() {
-    let cases = r#"*'"how":"never"'*) : ;;
+    let cases = r#"*'"how":"never"'*) : > waiting ;;
     *'"tools/call"'*) say "$id" 'here' ;;
     *'notifications/cancelled'*) echo "$line" >> cancelled ;;"#;
     let folder = tempfile::tempdir().unwrap();
@@ -200,7 +201,7 @@ async fn turns_are_bounded_and_stopping_gives_one_back() {
     let ear = Arc::new(Ear::default());
     let first = room.stoppable("sh_do", r#"{"how":"never"}"#, &ear, stop);
     let second = async {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        room.until("the first has its turn", |_| folder.path().join("waiting").exists()).await;
         let waiting = room.stoppable("sh_do", "{}", &ear, Stop::never());
         tokio::pin!(waiting);
         assert!(tokio::time::timeout(Duration::from_millis(200), &mut waiting).await.is_err(), "it waits");
