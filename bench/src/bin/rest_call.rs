@@ -103,10 +103,15 @@ impl<'a> Case<'a> {
     /// So many calls over all connections, and what they cost the server.
     fn slice(&mut self, calls: usize) -> Result<()> {
         let pid = self.server.child.id();
+        let (server, base) = (self.server, self.request.as_str());
         let (before, started) = (cpu_ticks(pid)?, Instant::now());
         std::thread::scope(|scope| {
             let clients: Vec<_> = (0..CONNECTIONS)
-                .map(|_| scope.spawn(|| client(self.server, &self.request, calls / CONNECTIONS)))
+                .map(|connection| {
+                    // Ids are a session's own: no two connections may use one at once. Each is one digit.
+                    let request = base.replacen("\"id\":7", &format!("\"id\":{connection}"), 1);
+                    scope.spawn(move || client(server, &request, calls / CONNECTIONS))
+                })
                 .collect();
             clients.into_iter().try_for_each(|client| client.join().expect("a client does not panic"))
         })?;

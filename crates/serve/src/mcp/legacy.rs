@@ -250,6 +250,13 @@ impl Sink {
         }
     }
 
+    async fn finish(&self, message: Vec<u8>) {
+        match self {
+            Self::Stream(stream) => stream.finish(message),
+            Self::Writer(_) => self.send(message).await,
+        }
+    }
+
     fn end(&self) {
         if let Self::Stream(stream) = self {
             stream.end();
@@ -307,10 +314,10 @@ impl Carried {
         // Dropping a cancelled job stops what only looks.
         drop(job);
         let is_wanted = self.session.close(&self.id);
-        if let Some(Ended { result, .. }) = ended.filter(|_| is_wanted) {
-            sink.send(response(&self.id, &result)).await;
+        match ended.filter(|_| is_wanted) {
+            Some(Ended { result, .. }) => sink.finish(response(&self.id, &result)).await,
+            None => sink.end(),
         }
-        sink.end();
     }
 
     /// Sends the questions as requests on the stream of the call; the answers come from the futures.

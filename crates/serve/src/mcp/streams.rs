@@ -70,7 +70,17 @@ impl Stream {
 
     /// Sends a message.
     pub(crate) fn send(&self, message: Vec<u8>) {
+        self.push(message, None);
+    }
+
+    /// Sends the last message, and ends in the same moment: an answer that nothing went before is told from a stream.
+    pub(crate) fn finish(&self, message: Vec<u8>) {
+        self.push(message, Some(Instant::now()));
+    }
+
+    fn push(&self, message: Vec<u8>, done: Option<Instant>) {
         let mut state = self.lock();
+        state.done = state.done.or(done);
         state.bytes += message.len();
         state.messages.push_back(message.into());
         while state.bytes > KEPT_BYTES_MAX && state.messages.len() > 1 {
