@@ -300,6 +300,13 @@ fn a_change_waits_for_approval_as_a_task_and_is_then_applied() {
     let viewer = Client::new(app.addr, &app.viewer);
     assert_eq!(look(&viewer)["error"]["code"], -32602, "a task is its principal's alone");
     let change = message.split(' ').next().unwrap();
+    // A change that is shown looks like one that was planned, and is an answer all the same.
+    let shown = client.modern(
+        "tools/call",
+        json!({ "name": "change_show", "arguments": { "change_id": change } }),
+        &tasks,
+    );
+    assert_eq!(shown["result"]["resultType"], "complete", "{shown}");
     // The agent itself may not approve.
     let own = client.modern(
         "tools/call",

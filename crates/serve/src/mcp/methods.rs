@@ -4,7 +4,7 @@ use std::{pin::Pin, sync::Arc};
 
 use ::mcp::{Era, Object, Request as Asked, TASKS, Version, WireError, meta::Trace, mirror::Mirrors};
 use serde_json::{Value, json, value::RawValue};
-use tool::{Call, Completing, Kind, Reply};
+use tool::{Approval, Call, Completing, Kind, Reply};
 
 use super::{
     Mcp, Who,
@@ -13,7 +13,7 @@ use super::{
     shape::{Ended, LISTED},
     versions,
 };
-use crate::road::Request;
+use crate::road::{Answer, Request};
 
 /// What answers a request.
 pub(crate) enum Handled {
@@ -87,11 +87,10 @@ impl Mcp {
             let spoken: Arc<dyn tool::Line> = theirs.clone();
             let request = Request { credentials, call, line: spoken };
             let answer = this.road.call(request).await;
-            match planned(&answer.result) {
-                Some(change) if theirs.ears().tasks => {
-                    this.apply_when_approved(&who, &change, &theirs, &kind, &mould).await
-                }
-                _ => mould.ended(&kind, answer),
+            let planned = if theirs.ears().tasks { planned(&answer) } else { None };
+            match planned {
+                Some(change) => this.apply_when_approved(&who, &change, &theirs, &kind, &mould).await,
+                None => mould.ended(&kind, answer),
             }
         });
         Handled::Call(Box::new(Job::new(work, line, heard)))
@@ -171,14 +170,12 @@ fn complete(params: &Object<'_>) -> Result<Kind, WireError> {
     Ok(Kind::Complete { of, arguments: tool::json::raw(&sent) })
 }
 
-/// The id of a change that a call has planned and that waits for approval.
-fn planned(result: &Result<Reply, tool::Fault>) -> Option<String> {
-    let Ok(Reply::Done(outcome)) = result else { return None };
-    let shown = outcome.to_json();
-    if !shown.contains("\"pending_approval\"") {
-        return None;
-    }
-    let shown: Value = serde_json::from_str(&shown).ok()?;
+/// The id of a change that a call has planned and that waits for approval. Only a tool that needs approval plans: what
+/// others answer may look the same, as when a change is shown, and is an answer.
+fn planned(answer: &Answer) -> Option<String> {
+    answer.tool.as_ref().filter(|tool| tool.approval == Approval::Needed)?;
+    let Ok(Reply::Done(outcome)) = &answer.result else { return None };
+    let shown = outcome.to_value();
     let is_pending = shown["status"] == "pending_approval";
     is_pending.then(|| shown["change_id"].as_str().map(str::to_owned)).flatten()
 }
