@@ -25,6 +25,11 @@ use std::sync::Arc;
 use serde_json::Value;
 use tool::{Fault, Outcome};
 
+/// A text of the configuration, as what is offered shares it.
+fn shared(text: Option<&String>) -> Option<Arc<str>> {
+    text.map(|text| text.as_str().into())
+}
+
 pub use choices::{CompleteConfig, Completion};
 pub use file::Symlinks;
 

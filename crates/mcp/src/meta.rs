@@ -176,6 +176,12 @@ impl Level {
         })
     }
 
+    /// The level of a rank, as `level as u8` tells it: 0 is the quietest; what is beyond is the loudest.
+    #[must_use]
+    pub fn of_rank(rank: u8) -> Self {
+        LEVELS[usize::from(rank).min(LEVELS.len() - 1)].1
+    }
+
     /// The word of a level.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -317,6 +323,7 @@ mod tests {
     fn levels() {
         for (i, (word, level)) in LEVELS.into_iter().enumerate() {
             assert_eq!((level as usize, level.as_str()), (i, word));
+            assert_eq!(Level::of_rank(level as u8), level);
         }
         assert!(Level::Notice.admits(tool::LogLevel::Warning) && !Level::Notice.admits(tool::LogLevel::Info));
         assert!(!Level::Critical.admits(tool::LogLevel::Error));

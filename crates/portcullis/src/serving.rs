@@ -91,13 +91,13 @@ pub(crate) async fn pipes(start: Start<'_>, key: Secret, out: &Out) -> Result<()
 async fn serve_pipes(app: &App, log: &Log, key: Secret) -> Result<(), Failure> {
     let core = app.core();
     let (config, extras) = (&core.loaded().config.server, extras(core));
-    let client = serve::Stdio::open(config, Arc::clone(app.gate()), &extras, key).await.map_err(|fault| {
-        let text = format!("{fault}; put a key into PORTCULLIS_KEY (portcullis keys create makes one)");
-        Failure::new(Exit::Denied, text)
-    })?;
     let server = serve::Server::bind_local(config, Arc::clone(app.gate()), extras)
         .await
         .map_err(|error| Failure::new(Exit::Failed, format!("{:#}", anyhow::Error::from(error))))?;
+    let client = server.stdio(key).await.map_err(|fault| {
+        let text = format!("{fault}; put a key into PORTCULLIS_KEY (portcullis keys create makes one)");
+        Failure::new(Exit::Denied, text)
+    })?;
     core.go_live(Live { server: server.handle(), log: log.level_switch() });
     data::remember(&core.folder().dir);
     let (source, stop) = StopSource::new();

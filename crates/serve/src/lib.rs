@@ -39,7 +39,7 @@ use tokio::{
     net::{TcpListener, TcpSocket},
     task::JoinSet,
 };
-use tool::{Clock, Deaf, Stop};
+use tool::{Clock, Deaf, Fault, Secret, Stop};
 
 pub use config::{Config, CorsConfig, McpConfig, OperationConfig, Operations, check_operations};
 pub use mcp::{McpState, Stdio};
@@ -193,6 +193,14 @@ impl Server {
     #[must_use]
     pub fn metrics_addr(&self) -> Option<SocketAddr> {
         self.metrics_address
+    }
+
+    /// The protocol on one pair of pipes, for whoever holds this key. It shares tasks and calls that wait with the
+    /// doors of this server, which must run beside it.
+    ///
+    /// Fault: `Unauthenticated` or `Disabled`, as at every door.
+    pub async fn stdio(&self, key: Secret) -> Result<Stdio, Fault> {
+        Stdio::open(Arc::clone(&self.inside.mcp), self.config.body_bytes_max, key).await
     }
 
     /// What can be changed while the server runs.

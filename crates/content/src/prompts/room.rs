@@ -13,7 +13,7 @@ use crate::{
     content,
     faults::Faults,
     pattern::{Pattern, is_name},
-    too_large,
+    shared, too_large,
 };
 
 /// The prompts that are declared.
@@ -131,10 +131,6 @@ fn listing(tool: ToolName, name: &str, prompt: &PromptConfig) -> Prompt {
         tool,
         as_sent: None,
     }
-}
-
-fn shared(text: Option<&String>) -> Option<Arc<str>> {
-    text.map(|text| text.as_str().into())
 }
 
 #[async_trait]

@@ -20,7 +20,7 @@ use crate::{
     faults::Faults,
     file::{self, FileError, Symlinks, wrong_path},
     pattern::Pattern,
-    too_large,
+    shared, too_large,
 };
 
 /// A byte of text takes up to six in JSON (`\u0000`).
@@ -235,10 +235,6 @@ fn listing(entry: &Entry, resource: &ResourceConfig) -> Resource {
         tool: entry.tool.clone(),
         as_sent: None,
     }
-}
-
-fn shared(text: Option<&String>) -> Option<Arc<str>> {
-    text.map(|text| text.as_str().into())
 }
 
 #[async_trait]

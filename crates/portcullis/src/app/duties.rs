@@ -3,7 +3,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use gate::Gate;
-use state::{Sessions, StateError, Tasks};
+use state::Tasks;
 use tokio::{task::JoinSet, time::MissedTickBehavior};
 use tool::{Clock, Stop, StopSource};
 
@@ -11,9 +11,6 @@ use super::Core;
 
 /// How often usage counts are written down.
 const USAGE_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How long an MCP session may lie unused before it is forgotten; its client then begins a new one.
-const SESSION_UNUSED_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The timers that run.
 pub(super) struct Duties {
@@ -41,8 +38,8 @@ impl Duties {
         let gate = Arc::clone(&core.gate);
         let prune = Duration::from_millis(prune);
         tasks.spawn(every(prune, stop.clone(), move || prune_artefacts(Arc::clone(&gate))));
-        let remembered = Remembered::of(core);
-        tasks.spawn(every(prune, stop, move || remembered.clone().prune()));
+        let (kept, clock) = (core.mcp_tasks(), core.clock());
+        tasks.spawn(every(prune, stop, move || prune_tasks(Arc::clone(&kept), Arc::clone(&clock))));
         Self { source, tasks }
     }
 
@@ -61,32 +58,12 @@ async fn prune_artefacts(gate: Arc<Gate>) {
     }
 }
 
-/// What MCP callers left here.
-#[derive(Clone)]
-struct Remembered {
-    tasks: Arc<dyn Tasks>,
-    sessions: Arc<dyn Sessions>,
-    clock: Arc<dyn Clock>,
-}
-
-impl Remembered {
-    fn of(core: &Core) -> Self {
-        Self { tasks: core.mcp_tasks(), sessions: core.mcp_sessions(), clock: core.clock() }
-    }
-
-    /// Forgets tasks that have expired, and sessions that nobody uses any more.
-    async fn prune(self) {
-        let now = self.clock.now();
-        say("tasks", self.tasks.prune(now).await);
-        say("sessions", self.sessions.prune(now.before(SESSION_UNUSED_MAX)).await);
-    }
-}
-
-fn say(what: &str, pruned: Result<u64, StateError>) {
-    match pruned {
+/// Forgets MCP tasks that have expired. Sessions are looked after where they are kept, by `server.mcp`.
+async fn prune_tasks(tasks: Arc<dyn Tasks>, clock: Arc<dyn Clock>) {
+    match tasks.prune(clock.now()).await {
         Ok(0) => {}
-        Ok(forgotten) => tracing::debug!(forgotten, "old {what} were forgotten"),
-        Err(error) => tracing::warn!(error = %error, "old {what} cannot be pruned"),
+        Ok(forgotten) => tracing::debug!(forgotten, "old tasks were forgotten"),
+        Err(error) => tracing::warn!(error = %error, "old tasks cannot be pruned"),
     }
 }
 

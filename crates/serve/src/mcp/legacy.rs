@@ -11,7 +11,10 @@ use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::{json, value::RawValue};
-use tokio::sync::{Notify, broadcast::error::RecvError, mpsc};
+use tokio::{
+    sync::{Notify, broadcast::error::RecvError, mpsc},
+    time::Instant,
+};
 use tool::{Code, Fault};
 
 use super::{
@@ -22,7 +25,7 @@ use super::{
     listen::told,
     methods::{Handled, Round},
     modern::say,
-    sessions::{Session, answer_due},
+    sessions::Session,
     shape::{Ended, notification, response},
     streams::{First, Stream, place},
 };
@@ -340,7 +343,7 @@ impl Carried {
             let params = question.params();
             ::mcp::write_request(&mut out, &id, question.method(), Some(&&*params));
             sink.send(out).await;
-            let due = answer_due(self.mcp.answer_time());
+            let due = Instant::now() + self.mcp.answer_time();
             waiting.push(async move {
                 let late = || Fault::new(Code::TimedOut, "the caller did not answer the question in time");
                 let reply = tokio::time::timeout_at(due, reply).await;

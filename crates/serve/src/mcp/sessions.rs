@@ -21,10 +21,7 @@ use ::mcp::{
 };
 use serde_json::value::RawValue;
 use state::{SessionRecord, StateError};
-use tokio::{
-    sync::{Notify, oneshot},
-    time::Instant,
-};
+use tokio::sync::{Notify, oneshot};
 use tool::{Code, Fault, Timestamp};
 
 use super::{modern::client_name, streams::Stream};
@@ -268,17 +265,7 @@ impl Session {
 
     /// From which level on log is wanted.
     pub(crate) fn level(&self) -> Level {
-        const LEVELS: [Level; 8] = [
-            Level::Debug,
-            Level::Info,
-            Level::Notice,
-            Level::Warning,
-            Level::Error,
-            Level::Critical,
-            Level::Alert,
-            Level::Emergency,
-        ];
-        LEVELS[usize::from(self.level.load(Ordering::Relaxed)).min(7)]
+        Level::of_rank(self.level.load(Ordering::Relaxed))
     }
 
     pub(crate) fn set_level(&self, level: Level) {
@@ -384,11 +371,6 @@ impl Session {
             }
         }
     }
-}
-
-/// How long until an answer of a client is given up.
-pub(crate) fn answer_due(time: Duration) -> Instant {
-    Instant::now() + time
 }
 
 fn hash_of(id: &str) -> IdHash {

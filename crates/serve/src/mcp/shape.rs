@@ -137,7 +137,8 @@ impl Mould {
         raw_of(out)
     }
 
-    fn refused(
+    /// A refusal: of a tool a result that says so, of everything else an error.
+    pub(crate) fn refused(
         &self,
         kind: &Kind,
         fault: Fault,

@@ -24,11 +24,7 @@ use super::{
     sessions::{Session, Sessions},
     shape::{Failed, notification, response},
 };
-use crate::{
-    Config, Extras,
-    headers::Ids,
-    road::{Credentials, Through},
-};
+use crate::{headers::Ids, road::Credentials};
 
 /// How many messages may wait for a slow client before calls wait too.
 const MESSAGES_MAX: usize = 256;
@@ -63,29 +59,14 @@ struct Client {
 impl Stdio {
     /// A server for whoever holds this key.
     ///
-    /// Fault: `Unauthenticated` or `Disabled`, as at every door; `Internal` where the system has no random numbers.
-    pub async fn open(
-        config: &Config,
-        gate: Arc<gate::Gate>,
-        extras: &Extras,
-        key: Secret,
-    ) -> Result<Self, Fault> {
-        let road = Arc::new(Through(gate));
+    /// Fault: `Unauthenticated` or `Disabled`, as at every door.
+    pub(crate) async fn open(mcp: Arc<Mcp>, line_bytes_max: usize, key: Secret) -> Result<Self, Fault> {
         let credentials = Credentials::Bearer(key);
         let ids = Ids::fresh();
-        let caller = crate::road::Road::identify(road.as_ref(), &credentials, &ids).await?;
-        let mcp = Mcp::new(
-            road,
-            Arc::clone(&extras.clock),
-            &config.name,
-            &extras.version,
-            config.mcp.clone(),
-            extras.mcp.clone(),
-        );
-        let mcp = mcp.map_err(|error| Fault::internal(error.to_string()))?;
+        let caller = mcp.road.identify(&credentials, &ids).await?;
         let who = Who { caller, credentials, face: Face::Stdio, ids, idempotency_key: None };
         let (out, messages) = mpsc::channel(MESSAGES_MAX);
-        Ok(Self { mcp, who, line_bytes_max: config.body_bytes_max, out, messages })
+        Ok(Self { mcp, who, line_bytes_max, out, messages })
     }
 
     /// Serves until the input ends or `stop` is asked. Calls that run are then stopped, those that change something

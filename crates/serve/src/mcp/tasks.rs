@@ -303,15 +303,19 @@ impl Mcp {
             total: None,
             message: Some(format!("{change} waits for approval by a person who is not its requester")),
         });
+        let refuse = |fault| {
+            let result = mould.refused(kind, fault, false, who.ids.request.as_str());
+            Ended { result, limit: None }
+        };
         loop {
             match self.road.change_state(&who.caller, change).await {
                 Ok("pending") => tokio::time::sleep(APPROVAL_LOOK).await,
                 Ok("approved") => break,
                 Ok(state) => {
                     let fault = Fault::new(Code::Denied, format!("{change} was not approved: it is {state}"));
-                    return self.refuse(mould, kind, fault);
+                    return refuse(fault);
                 }
-                Err(fault) => return self.refuse(mould, kind, fault),
+                Err(fault) => return refuse(fault),
             }
         }
         let ids = crate::headers::Ids::inside(&who.ids);
@@ -322,19 +326,6 @@ impl Mcp {
         let answer =
             self.road.call(Request { credentials: who.credentials.clone(), call, line: spoken }).await;
         mould.ended(&kind, answer)
-    }
-
-    fn refuse(&self, mould: &Mould, kind: &Kind, fault: Fault) -> Ended {
-        let answer = crate::road::Answer {
-            request_id: crate::headers::Ids::fresh().request,
-            caller: None,
-            tool: None,
-            result: Err(fault),
-            limit: None,
-            cache: crate::road::CacheUse::None,
-            elapsed: Duration::ZERO,
-        };
-        mould.ended(kind, answer)
     }
 }
 
