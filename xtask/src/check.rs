@@ -14,7 +14,10 @@ const DENY_VERSION: &str = "0.20.2";
 
 /// All the checks, the quickest first.
 pub(crate) fn all() -> Result<()> {
-    step("format", || run(&mut cargo(&["fmt", "--all", "--check"])))?;
+    step("format", || {
+        run(&mut cargo(&["fmt", "--all", "--check"]))?;
+        run(&mut cargo(&["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]))
+    })?;
     step("house", check_house)?;
     step("licences, bans, sources", deny)?;
     step("lints", || {
@@ -41,7 +44,9 @@ fn deny() -> Result<()> {
         command.current_dir(root()).args(["--log-level", "error", "--workspace", "--locked"]).args(args);
         command
     };
-    run(&mut with(&["check", "--hide-inclusion-graph", "bans", "licenses", "sources"]))?;
+    let checks = ["check", "--hide-inclusion-graph", "bans", "licenses", "sources"];
+    run(&mut with(&checks))?;
+    run(with(&["--manifest-path", "fuzz/Cargo.toml"]).args(["--config", "deny.toml"]).args(checks))?;
     // The list of advisories lies in a git repository that not every place can reach.
     match capture(&mut with(&["fetch", "db"])) {
         Ok(_) => run(&mut with(&["check", "--disable-fetch", "advisories"])),

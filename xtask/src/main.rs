@@ -6,6 +6,7 @@ mod beds;
 mod bench;
 mod check;
 mod docs;
+mod fuzz;
 mod generated;
 mod house;
 mod proof;
@@ -19,6 +20,7 @@ cargo xtask check            format, lints, licences, the rules of the house, ge
 cargo xtask test             installs what the tests need, then runs all of them
 cargo xtask beds             only installs what the tests need
 cargo xtask proof [--long]   the batteries (kill -9, bad input); writes docs/PROOF.md
+cargo xtask fuzz [SECONDS]   a fuzzer at what reads other people's bytes, 10 s a target or as many as said
 cargo xtask bench [--write]  what a call costs beside a bare server; --write keeps it in bench/RESULTS.md
 cargo xtask generate         writes the generated files anew: docs/faults.md, docs/configuration.md, the config schema
 ";
@@ -32,6 +34,10 @@ fn main() -> ExitCode {
         ["beds"] => beds::prepare(),
         ["proof"] => proof::run_all(false),
         ["proof", "--long"] => proof::run_all(true),
+        ["fuzz"] => fuzz::run_all(fuzz::BRIEFLY_SECONDS),
+        ["fuzz", seconds] if seconds.parse::<u32>().is_ok_and(|seconds| seconds > 0) => {
+            fuzz::run_all(seconds.parse().unwrap_or(fuzz::BRIEFLY_SECONDS))
+        }
         ["bench"] => bench::all(false),
         ["bench", "--write"] => bench::all(true),
         ["generate"] => generated::write(),

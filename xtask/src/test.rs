@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::{
-    beds,
+    beds, fuzz,
     shell::{cargo, run, step},
 };
 
@@ -11,7 +11,10 @@ use crate::{
 pub(crate) fn all() -> Result<()> {
     beds::prepare()?;
     step("build", || run(&mut cargo(&["test", "--workspace", "--locked", "--no-run"])))?;
-    step("tests", || run(cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]).env(BEDS, "required")))
+    step("tests", || {
+        run(cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]).env(BEDS, "required"))
+    })?;
+    fuzz::run_all(fuzz::BRIEFLY_SECONDS)
 }
 
 /// The variable that makes the beds a must.

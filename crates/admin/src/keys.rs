@@ -13,6 +13,9 @@ const ATTEMPTS_MAX: usize = 8;
 /// Tiers that exist without being declared.
 pub const BUILT_IN_TIERS: [&str; 2] = ["basic", "premium"];
 
+/// So many names are said in an error; of more, how many there are.
+const NAMES_MAX: usize = 8;
+
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
@@ -389,13 +392,22 @@ fn rotate_secrets(secrets: &mut Vec<KeySecret>, new: KeySecret, until: Timestamp
 }
 
 fn unknown<'a>(pointer: &str, what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Fault {
+    let known: Vec<&str> = known.collect();
     let near = known
+        .iter()
+        .copied()
         .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
         .filter(|(score, _)| *score > 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0));
     let mut text = format!("there is no {what} {name:?}");
     if let Some((_, near)) = near {
         text.push_str(&format!("; did you mean {near:?}?"));
+    } else if known.is_empty() {
+        text.push_str("; the configuration declares none");
+    } else if known.len() <= NAMES_MAX {
+        text.push_str(&format!("; the configuration declares {}", known.join(", ")));
+    } else {
+        text.push_str(&format!("; the configuration declares {} others", known.len()));
     }
     Fault::bad_argument(pointer, text)
 }

@@ -212,12 +212,12 @@ impl Difference {
     fn summary(&self, path: &RelPath, present: Option<&Present>, text: &str) -> String {
         let (path, bytes) = (path.as_str(), text.len());
         let mut summary = match present {
-            None => format!("create {path:?} with {bytes} bytes in {} lines", self.lines_more),
+            None => format!("create {path:?} with {bytes} bytes in {}", lines(self.lines_more)),
             Some(old) if old.bytes == text.as_bytes() => format!("leave {path:?} as it is"),
             Some(old) => format!(
-                "replace {path:?}: {} bytes become {bytes}, {} lines come and {} go",
+                "replace {path:?}: {} bytes become {bytes}, {} added, {} removed",
                 old.bytes.len(),
-                self.lines_more,
+                lines(self.lines_more),
                 self.lines_less
             ),
         };
@@ -246,6 +246,10 @@ impl Difference {
             Risk::Low
         }
     }
+}
+
+fn lines(count: usize) -> String {
+    format!("{count} {}", if count == 1 { "line" } else { "lines" })
 }
 
 /// The text as a person must see it: what shows nothing, or changes how its neighbours show, stands as an escape.

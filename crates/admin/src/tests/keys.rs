@@ -139,12 +139,12 @@ async fn what_a_key_may_be() {
     .await;
     check_create(
         json!({ "principal": "nobody" }),
-        expect![[r#"BadArguments at "/principal": there is no principal "nobody""#]],
+        expect![[r#"BadArguments at "/principal": there is no principal "nobody"; the configuration declares alice, billing-bot, cron"#]],
     )
     .await;
     check_create(
         json!({ "roles": ["reader", "approver"] }),
-        expect![[r#"BadArguments at "/roles/1": there is no role of "billing-bot" called "approver""#]],
+        expect![[r#"BadArguments at "/roles/1": there is no role of "billing-bot" called "approver"; the configuration declares reader, writer"#]],
     )
     .await;
     check_create(json!({ "roles": ["raeder"] }), expect![[r#"BadArguments at "/roles/0": there is no role of "billing-bot" called "raeder"; did you mean "reader"?"#]]).await;

@@ -72,30 +72,30 @@ async fn plans_show_what_changes() {
         Some(b"one\ntwo\n"),
         "one\n2\n",
         expect![[r#"
-        Low, empty: false
-        replace "f": 8 bytes become 6, 1 lines come and 1 go
-        --- a/f
-        +++ b/f
-        @@ -1,2 +1,2 @@
-         one
-        -two
-        +2
-    "#]],
+            Low, empty: false
+            replace "f": 8 bytes become 6, 1 line added, 1 removed
+            --- a/f
+            +++ b/f
+            @@ -1,2 +1,2 @@
+             one
+            -two
+            +2
+        "#]],
     )
     .await;
     check_plan(
         Some(b"one"),
         "one\n",
         expect![[r#"
-        Low, empty: false
-        replace "f": 3 bytes become 4, 1 lines come and 1 go
-        --- a/f
-        +++ b/f
-        @@ -1 +1 @@
-        -one
-        \ No newline at end of file
-        +one
-    "#]],
+            Low, empty: false
+            replace "f": 3 bytes become 4, 1 line added, 1 removed
+            --- a/f
+            +++ b/f
+            @@ -1 +1 @@
+            -one
+            \ No newline at end of file
+            +one
+        "#]],
     )
     .await;
     check_plan(
@@ -111,26 +111,26 @@ async fn plans_show_what_changes() {
         Some(b"a\r\n"),
         "a\n",
         expect![[r#"
-        Low, empty: false
-        replace "f": 3 bytes become 2, 1 lines come and 1 go
-        --- a/f
-        +++ b/f
-        @@ -1 +1 @@
-        -a\r
-        +a
-    "#]],
+            Low, empty: false
+            replace "f": 3 bytes become 2, 1 line added, 1 removed
+            --- a/f
+            +++ b/f
+            @@ -1 +1 @@
+            -a\r
+            +a
+        "#]],
     )
     .await;
     check_plan(
         Some(b"\x00\xff"),
         "text\n",
         expect![[r#"
-        High, empty: false
-        replace "f": 2 bytes become 5, 1 lines come and 0 go; what is there is not text
-        the file is not text: 2 bytes, b3:1878e767f1a09c64a9e3b73ffc1af306482097367e3809bbc800350d2b255dc0
-        all of it is replaced by:
-        text
-    "#]],
+            High, empty: false
+            replace "f": 2 bytes become 5, 1 line added, 0 removed; what is there is not text
+            the file is not text: 2 bytes, b3:1878e767f1a09c64a9e3b73ffc1af306482097367e3809bbc800350d2b255dc0
+            all of it is replaced by:
+            text
+        "#]],
     )
     .await;
     check_plan(
@@ -151,13 +151,13 @@ async fn plans_show_what_changes() {
         None,
         "safe\u{1b}[8m rm -r /\u{1b}[0m \u{202e}gnp.\n",
         expect![[r#"
-        Medium, empty: false
-        create "f" with 29 bytes in 1 lines; it holds 3 control or invisible characters, shown as escapes
-        --- /dev/null
-        +++ b/f
-        @@ -0,0 +1 @@
-        +safe\u{1b}[8m rm -r /\u{1b}[0m \u{202e}gnp.
-    "#]],
+            Medium, empty: false
+            create "f" with 29 bytes in 1 line; it holds 3 control or invisible characters, shown as escapes
+            --- /dev/null
+            +++ b/f
+            @@ -0,0 +1 @@
+            +safe\u{1b}[8m rm -r /\u{1b}[0m \u{202e}gnp.
+        "#]],
     )
     .await;
     let twelve: String = (0..12).map(|i| format!("{i}\n")).collect();
@@ -165,24 +165,24 @@ async fn plans_show_what_changes() {
         Some(twelve.as_bytes()),
         "0\n",
         expect![[r#"
-        Medium, empty: false
-        replace "f": 26 bytes become 2, 0 lines come and 11 go
-        --- a/f
-        +++ b/f
-        @@ -1,12 +1 @@
-         0
-        -1
-        -2
-        -3
-        -4
-        -5
-        -6
-        -7
-        -8
-        -9
-        -10
-        -11
-    "#]],
+            Medium, empty: false
+            replace "f": 26 bytes become 2, 0 lines added, 11 removed
+            --- a/f
+            +++ b/f
+            @@ -1,12 +1 @@
+             0
+            -1
+            -2
+            -3
+            -4
+            -5
+            -6
+            -7
+            -8
+            -9
+            -10
+            -11
+        "#]],
     )
     .await;
 }

@@ -8,7 +8,7 @@ use crate::data;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
-    /// Show the last records
+    /// Show the last records, a row each; with --json whole, one a line
     Tail(TailArgs),
     /// Check the log, link by link; names the first bad record
     Verify,
@@ -47,7 +47,7 @@ pub(super) async fn run(command: &AuditCommand, globals: &Globals, out: &Out) ->
             };
             let records = tokio::task::spawn_blocking(move || audit::tail(&folder, &query)).await;
             let records = records.map_err(anyhow::Error::from)?.map_err(anyhow::Error::from)?;
-            records.iter().for_each(|record| out.line(&record.to_string()));
+            show(&records, out);
         }
         AuditCommand::Verify => {
             let report = tokio::task::spawn_blocking(move || audit::verify(&folder)).await;
@@ -57,6 +57,36 @@ pub(super) async fn run(command: &AuditCommand, globals: &Globals, out: &Out) ->
         }
     }
     Ok(())
+}
+
+/// A row a record for people, as a log is read: the newest last. Whole records, one a line, for programs.
+fn show(records: &[Value], out: &Out) {
+    if out.json {
+        return records.iter().for_each(|record| out.line(&record.to_string()));
+    }
+    if records.is_empty() {
+        return out.note("no record matches");
+    }
+    let header = ["time", "seq", "event", "who", "tool", "outcome", "ms", "about"];
+    out.table(&header, records.iter().map(row).collect(), &Value::Null);
+}
+
+fn row(record: &Value) -> Vec<String> {
+    let cell = |names: &[&str]| match names.iter().map(|name| &record[*name]).find(|value| !value.is_null()) {
+        None => "-".to_owned(),
+        Some(Value::String(text)) => text.replace(['\n', '\t'], " "),
+        Some(other) => other.to_string(),
+    };
+    vec![
+        cell(&["timestamp"]),
+        cell(&["seq"]),
+        cell(&["event"]),
+        cell(&["principal"]),
+        cell(&["tool"]),
+        cell(&["outcome"]),
+        cell(&["latency_ms"]),
+        cell(&["error", "change", "target", "note", "change_id", "version", "problems", "segment", "count"]),
+    ]
 }
 
 fn verdict(report: &Value, out: &Out) -> Result<(), Failure> {

@@ -18,6 +18,7 @@ mod environment;
 mod examples;
 mod fixture;
 mod foreign;
+mod fuzzer;
 mod gateway_suites;
 mod house;
 mod http;
