@@ -309,6 +309,9 @@ impl Learn<'_> {
     fn hear(&mut self, result: &Result<Done, Fault>) {
         self.health = match result {
             Err(fault) if fault.code == Code::Cancelled => Health::Unknown,
+            // It answered, in its own protocol and in time: one tool that fails takes the others of its server with it
+            // no more than one that was asked for nonsense does.
+            Err(fault) if fault.as_sent.is_some() => Health::Good,
             Err(fault) => match fault.blame() {
                 Blame::Source if self.was_let_down() => Health::Unknown,
                 Blame::Source if self.granted.hurried && is_late(fault) => Health::Unknown,

@@ -168,7 +168,7 @@ async fn hear(peer: &Peer, request: &Request) -> Result<(), UpstreamError> {
             Came::Note(note) => peer.hub.news.heard(&note),
             Came::Answer(_, Answer::Result(_)) => return Ok(()),
             Came::Answer(_, Answer::Error(error)) => return Err(UpstreamError::Answered(error)),
-            Came::Asked(_) => {}
+            Came::Asked(_) | Came::LetGo => {}
         }
     }
 }

@@ -248,6 +248,8 @@ impl<'a> Conversation<'a> {
                     id.and_then(|id| withdrawn.remove(&id)).inspect(CancellationToken::cancel);
                 }
                 Came::Note(note) => self.hear(peer, &note),
+                // What the server spares itself, its caller's connection, is spared here too.
+                Came::LetGo => self.talk.cut(),
                 // The newer era has no such requests, and no way to answer one.
                 Came::Asked(_) if peer.is_modern() => {}
                 // Whoever asks so much is not even told that it is too much.

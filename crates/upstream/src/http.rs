@@ -310,6 +310,7 @@ impl HttpExchange {
                     Step::Ended { after, retry } if *resumes_left > 0 && !agreed.is_modern() => {
                         *resumes_left -= 1;
                         *stream = Stream::Opening(resumed(http, agreed, after, retry));
+                        return Ok(Came::LetGo);
                     }
                     Step::Ended { .. } => return Err(UpstreamError::Broken(None)),
                     Step::Over => return Err(UpstreamError::Broken(None)),

@@ -43,7 +43,7 @@ impl Hub {
                 None
             }
             Came::Asked(asked) => Some(at_once(&asked)),
-            Came::Answer(..) => None,
+            Came::Answer(..) | Came::LetGo => None,
         }
     }
 

@@ -208,6 +208,7 @@ impl Exchange {
                 Came::Answer(_, Answer::Error(error)) => return Err(UpstreamError::Answered(error)),
                 Came::Note(note) => hub.news.heard(&note),
                 Came::Asked(asked) => self.line.answer(hub::at_once(&asked)).await?,
+                Came::LetGo => {}
             }
         }
     }

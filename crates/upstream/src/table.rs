@@ -23,6 +23,9 @@ pub(crate) enum Came {
     Note(Note),
     /// Something asked on the way, as only the older protocol has it.
     Asked(Asked),
+    /// The server let go of the connection before it has answered, as only the older protocol has it. The rest is
+    /// fetched on another.
+    LetGo,
 }
 
 /// How a request ends.
@@ -152,6 +155,8 @@ impl Table {
             },
             Came::Asked(asked) if asked.method == "ping" => Some(Came::Asked(asked)),
             asked @ Came::Asked(_) => self.only_talking(asked),
+            // Of a stream that all share it is no request's.
+            Came::LetGo => None,
         }
     }
 

@@ -161,6 +161,20 @@ async fn a_caller_in_a_hurry_does_not_open_the_breaker_for_all() {
 }
 
 #[tokio::test]
+async fn a_source_that_answers_with_an_error_of_its_own_is_there() {
+    let work = at_once(|_| {
+        let mut fault = Fault::new(Code::Upstream, "it answered with an error");
+        fault.as_sent = Some(raw(&json!({ "code": -32603, "message": "no" })));
+        Err(fault)
+    });
+    let house = House::with_odd([reading("answering")], work).await;
+    for _ in 0..10 {
+        house.call("sk_a", "answering", json!({})).await;
+    }
+    assert_eq!(house.open_breakers(), "");
+}
+
+#[tokio::test]
 async fn a_panic_of_ours_is_no_sign_of_health() {
     let house = House::open().await;
     for _ in 0..4 {
