@@ -335,16 +335,16 @@ impl Metrics {
     }
 
     /// A call ended.
-    pub(crate) fn call_ended(&self, tool: &Arc<str>, call: &Call, fault: Option<&Fault>, took: Duration) {
+    pub(crate) fn call_ended(&self, tool: &Arc<str>, call: &Call, end: End<'_>, took: Duration) {
         self.calls_done.fetch_add(1, Ordering::Relaxed);
         self.recent.lock().unwrap_or_else(PoisonError::into_inner).add(self.second());
-        self.login_refused(tool, call, fault, took);
+        self.login_refused(tool, call, end, took);
     }
 
     /// A call ended before anybody was identified: it is measured as a call, but is none of the operations.
-    pub(crate) fn login_refused(&self, tool: &Arc<str>, call: &Call, fault: Option<&Fault>, took: Duration) {
+    pub(crate) fn login_refused(&self, tool: &Arc<str>, call: &Call, end: End<'_>, took: Duration) {
         self.in_flight.dec();
-        let status = status(fault, tool);
+        let status = status(end, tool);
         let seconds = took.as_secs_f64();
         let name = || Arc::clone(tool);
         self.tool_calls.get_or_create(&ToolStatus { tool_name: name(), status }).inc();
@@ -355,7 +355,7 @@ impl Metrics {
             let labels = Operation {
                 mcp_method_name: call.kind.method(),
                 gen_ai_tool_name: name(),
-                error_type: if fault.is_some() { "tool_error" } else { "" },
+                error_type: if matches!(end, End::Success) { "" } else { "tool_error" },
                 network_transport: if call.face == Face::Mcp { "tcp" } else { "pipe" },
             };
             self.mcp_server_operations.get_or_create(&labels).observe(seconds);
@@ -407,15 +407,26 @@ impl Meter for Metrics {
 }
 
 /// The seeds' word for how a call ended.
-fn status(fault: Option<&Fault>, tool: &str) -> &'static str {
-    match fault.map(|fault| fault.code) {
-        None => "success",
+/// How a call ended, as it is counted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum End<'a> {
+    Success,
+    /// With a result that says that the work failed.
+    Failed,
+    Fault(&'a Fault),
+}
+
+fn status(end: End<'_>, tool: &str) -> &'static str {
+    let End::Fault(fault) = end else {
+        return if matches!(end, End::Success) { "success" } else { "error" };
+    };
+    match fault.code {
         // The tool was there: what it looked for was not.
-        Some(Code::NotFound) if tool != UNKNOWN_TOOL => "error",
-        Some(Code::Unauthenticated | Code::Disabled | Code::Denied | Code::NotFound) => "denied",
-        Some(Code::RateLimited | Code::Busy) => "limited",
-        Some(Code::TimedOut | Code::OutcomeUnknown) => "timeout",
-        Some(_) => "error",
+        Code::NotFound if tool != UNKNOWN_TOOL => "error",
+        Code::Unauthenticated | Code::Disabled | Code::Denied | Code::NotFound => "denied",
+        Code::RateLimited | Code::Busy => "limited",
+        Code::TimedOut | Code::OutcomeUnknown => "timeout",
+        _ => "error",
     }
 }
 

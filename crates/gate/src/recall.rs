@@ -92,7 +92,7 @@ pub(crate) fn kept(outcome: &Outcome) -> String {
         return told(json!({ "repeated": true, "bytes": json.len(), "detail": detail }));
     }
     let body = RawValue::from_string(json).unwrap_or_else(|_| tool::json::raw(&outcome.to_value()));
-    let kept = Remembered { cut: None, shape: outcome.shape, body };
+    let kept = Remembered { cut: None, shape: outcome.shape, failed: outcome.failed, body };
     serde_json::to_string(&kept).unwrap_or_else(|_| told(Value::Null))
 }
 
@@ -152,26 +152,30 @@ impl KeptFault {
 struct Remembered {
     cut: Option<String>,
     shape: Shape,
+    #[serde(default)]
+    failed: bool,
     body: Box<RawValue>,
 }
 
-/// What the cache keeps of an outcome; `None` where it holds a secret, or where there was no time for all of it:
-/// another time there may be.
+/// What the cache keeps of an outcome; `None` where it holds a secret, or where it failed or there was no time for all
+/// of it: another time it may not, and there may be.
 pub(crate) fn remember(outcome: &Outcome) -> Result<Option<Cached>, Fault> {
-    if outcome.holds_secret() || outcome.cut.as_ref().is_some_and(|cut| cut.bound == "time") {
+    if outcome.failed || outcome.holds_secret() || outcome.cut.as_ref().is_some_and(|cut| cut.bound == "time")
+    {
         return Ok(None);
     }
     let body = RawValue::from_string(outcome.to_json()).map_err(Fault::internal)?;
     let cut = outcome.cut.as_ref().map(|cut| cut.bound.to_owned());
-    let json =
-        serde_json::to_string(&Remembered { cut, shape: outcome.shape, body }).map_err(Fault::internal)?;
+    let json = serde_json::to_string(&Remembered { cut, shape: outcome.shape, failed: outcome.failed, body })
+        .map_err(Fault::internal)?;
     Ok(Some(Cached { json: json.into() }))
 }
 
 /// The reply that a cached answer stands for.
 pub(crate) fn remembered(answer: &Cached) -> Result<Reply, Fault> {
-    let Remembered { cut, shape, body } = serde_json::from_str(&answer.json).map_err(Fault::internal)?;
+    let Remembered { cut, shape, failed, body } =
+        serde_json::from_str(&answer.json).map_err(Fault::internal)?;
     let bound = cut.map(|bound| if bound == "rows" { "rows" } else { "bytes" });
     let cut = bound.map(|bound| Cut { bound, artefact: None });
-    Ok(Reply::Done(Outcome { cut, shape, ..Outcome::raw(Arc::from(body)) }))
+    Ok(Reply::Done(Outcome { cut, shape, failed, ..Outcome::raw(Arc::from(body)) }))
 }

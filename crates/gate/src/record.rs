@@ -10,7 +10,7 @@ use tool::{Body, Code, Fault, Identity, Plan, Reply, Standing};
 
 use crate::{
     Gate,
-    metrics::UNKNOWN_TOOL,
+    metrics::{End, UNKNOWN_TOOL},
     road::Journey,
     run::{Granted, Settle},
     snapshot::Entry,
@@ -35,12 +35,17 @@ impl Journey {
         let result = self.record_outcome(result, elapsed).await.map_err(with_outcome);
         // The log and the metrics say what the caller gets, also where the audit log refused the result.
         let name = self.trail.tool.as_ref().map_or_else(|| UNKNOWN_TOOL.into(), |tool| tool.name.shared());
-        let fault = result.as_ref().err();
-        if self.trail.caller.is_none() && fault.is_some_and(is_refused_login) {
+        let end = match &result {
+            Err(fault) => End::Fault(fault),
+            Ok(reply) if has_failed(reply) => End::Failed,
+            Ok(_) => End::Success,
+        };
+        let is_refused = matches!(end, End::Fault(fault) if is_refused_login(fault));
+        if self.trail.caller.is_none() && is_refused {
             // The gate has said that already, and sums up where there is too much of it.
-            self.gate.metrics.login_refused(&name, &self.call, fault, elapsed);
+            self.gate.metrics.login_refused(&name, &self.call, end, elapsed);
         } else {
-            self.gate.metrics.call_ended(&name, &self.call, fault, elapsed);
+            self.gate.metrics.call_ended(&name, &self.call, end, elapsed);
             self.log(&result, &name, elapsed);
         }
         result
@@ -102,6 +107,14 @@ impl Journey {
         let user_id = self.trail.caller.as_ref().map(|caller| caller.user_id.to_string()).unwrap_or_default();
         let latency_ms = millis(elapsed);
         match result {
+            Ok(reply) if has_failed(reply) => tracing::warn!(
+                request_id,
+                correlation_id,
+                tool_name = name,
+                user_id,
+                latency_ms,
+                "Tool failed, and says why in its result"
+            ),
             Ok(_) => tracing::info!(
                 request_id,
                 correlation_id,
@@ -292,6 +305,11 @@ fn with_outcome(mut fault: Fault) -> Fault {
 }
 
 /// How it ended, for the record.
+/// True where a result says that the work failed.
+fn has_failed(reply: &Reply) -> bool {
+    matches!(reply, Reply::Done(outcome) if outcome.failed)
+}
+
 fn describe(result: &Result<Reply, Fault>, body: &mut Members) {
     match result {
         Ok(Reply::Done(outcome)) => {
@@ -299,7 +317,7 @@ fn describe(result: &Result<Reply, Fault>, body: &mut Members) {
                 Body::Raw(json) => json.get().len(),
                 Body::Value(value) => value.to_string().len(),
             };
-            body.put("outcome", "success");
+            body.put("outcome", if outcome.failed { "failed" } else { "success" });
             body.put("result_size", &size);
             body.put_some("cut", outcome.cut.as_ref());
         }

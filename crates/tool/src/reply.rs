@@ -120,6 +120,9 @@ pub struct Outcome {
     pub notes: Map<String, Value>,
     /// How the body is to be read.
     pub shape: Shape,
+    /// True where the work failed and the body says why, as `isError` of MCP has it. It is delivered as a result,
+    /// counted and recorded as a failure, and not cached.
+    pub failed: bool,
 }
 
 /// How the body of an outcome is to be read.
@@ -151,13 +154,13 @@ impl Outcome {
     /// A whole result.
     #[must_use]
     pub fn new(value: Value) -> Self {
-        Self { body: Body::Value(value), cut: None, notes: Map::new(), shape: Shape::Value }
+        Self { body: Body::Value(value), cut: None, notes: Map::new(), shape: Shape::Value, failed: false }
     }
 
     /// JSON of a source's own, passed on byte for byte.
     #[must_use]
     pub fn raw(raw: Arc<RawValue>) -> Self {
-        Self { body: Body::Raw(raw), cut: None, notes: Map::new(), shape: Shape::Value }
+        Self { body: Body::Raw(raw), cut: None, notes: Map::new(), shape: Shape::Value, failed: false }
     }
 
     /// A result as MCP has it.

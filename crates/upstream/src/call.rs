@@ -45,16 +45,20 @@ impl Upstream {
             questions: 0,
             transport: "",
         };
-        let result = conversation.hold(request.clone()).await;
+        let result = conversation.hold(request.clone()).await.map(outcome);
         let tool = if request.method == "tools/call" { permit.tool().name.as_str() } else { "" };
         let operation = McpOperation {
             method: request.method,
             tool,
-            error_type: result.as_ref().err().map_or("", UpstreamError::kind),
+            error_type: match &result {
+                Ok(outcome) if outcome.failed => "tool_error",
+                Ok(_) => "",
+                Err(error) => error.kind(),
+            },
             transport: conversation.transport,
         };
         self.meter.mcp_client(&operation, began.elapsed());
-        result.map(|raw| Outcome::content(raw.into())).map_err(|error| {
+        result.map_err(|error| {
             if let Some(status) = error.metric() {
                 self.meter.api_error(self.source(), &status);
             }
@@ -108,6 +112,12 @@ impl Upstream {
         };
         Ok(request)
     }
+}
+
+/// A result as it came. It has failed where it says so; of prompts and resources none does.
+fn outcome(raw: Box<RawValue>) -> Outcome {
+    let failed = Object::read(&raw).is_ok_and(|result| result.get("isError") == Some("true"));
+    Outcome { failed, ..Outcome::content(raw.into()) }
 }
 
 /// The params of a completion, with the prompt under its name there.

@@ -102,50 +102,110 @@ fn config(mut server: Value) -> Value {
 
 #[test]
 fn the_fixture_over_http_meets_the_requirements_of_2026_07_28() {
-    check_behind(&OF_2026_07_28, Way::Http, "auto", SKIPPED_BY_THE_SUITE, &expect!["50 scenarios, 196 checks passed, 0 warnings, 1 excepted"]);
+    check_behind(
+        &OF_2026_07_28,
+        Way::Http,
+        "auto",
+        SKIPPED_BY_THE_SUITE,
+        &expect!["50 scenarios, 196 checks passed, 0 warnings, 1 excepted"],
+    );
 }
 
 #[test]
 fn the_fixture_over_http_meets_the_requirements_of_2025_11_25() {
-    check_behind(&OF_2025_11_25, Way::Http, "auto", NOTHING_TO_LET_GO, &expect!["33 scenarios, 80 checks passed, 0 warnings, 3 excepted"]);
+    check_behind(
+        &OF_2025_11_25,
+        Way::Http,
+        "auto",
+        NOTHING_TO_LET_GO,
+        &expect!["33 scenarios, 80 checks passed, 0 warnings, 3 excepted"],
+    );
 }
 
 #[test]
 fn the_older_fixture_over_http_meets_the_requirements_of_2025_11_25() {
-    check_behind(&OF_2025_11_25, Way::Http, "legacy", &[], &expect!["33 scenarios, 83 checks passed, 0 warnings, 0 excepted"]);
+    check_behind(
+        &OF_2025_11_25,
+        Way::Http,
+        "legacy",
+        &[],
+        &expect!["33 scenarios, 83 checks passed, 0 warnings, 0 excepted"],
+    );
 }
 
 #[test]
 fn the_fixture_over_http_passes_the_released_suite() {
-    check_behind(&RELEASED, Way::Http, "auto", NOTHING_TO_LET_GO, &expect!["32 scenarios, 43 checks passed, 0 warnings, 3 excepted"]);
+    check_behind(
+        &RELEASED,
+        Way::Http,
+        "auto",
+        NOTHING_TO_LET_GO,
+        &expect!["32 scenarios, 43 checks passed, 0 warnings, 3 excepted"],
+    );
 }
 
 #[test]
 fn the_older_fixture_over_http_passes_the_released_suite() {
-    check_behind(&RELEASED, Way::Http, "legacy", &[], &expect!["32 scenarios, 46 checks passed, 0 warnings, 0 excepted"]);
+    check_behind(
+        &RELEASED,
+        Way::Http,
+        "legacy",
+        &[],
+        &expect!["32 scenarios, 46 checks passed, 0 warnings, 0 excepted"],
+    );
 }
 
 #[test]
 fn the_fixture_as_a_program_meets_the_requirements_of_2026_07_28() {
-    check_behind(&OF_2026_07_28, Way::Program, "auto", SKIPPED_BY_THE_SUITE, &expect!["50 scenarios, 196 checks passed, 0 warnings, 1 excepted"]);
+    check_behind(
+        &OF_2026_07_28,
+        Way::Program,
+        "auto",
+        SKIPPED_BY_THE_SUITE,
+        &expect!["50 scenarios, 196 checks passed, 0 warnings, 1 excepted"],
+    );
 }
 
 #[test]
 fn the_fixture_as_a_program_meets_the_requirements_of_2025_11_25() {
-    check_behind(&OF_2025_11_25, Way::Program, "auto", NOTHING_TO_LET_GO, &expect!["33 scenarios, 80 checks passed, 0 warnings, 3 excepted"]);
+    check_behind(
+        &OF_2025_11_25,
+        Way::Program,
+        "auto",
+        NOTHING_TO_LET_GO,
+        &expect!["33 scenarios, 80 checks passed, 0 warnings, 3 excepted"],
+    );
 }
 
 #[test]
 fn the_older_fixture_as_a_program_meets_the_requirements_of_2025_11_25() {
-    check_behind(&OF_2025_11_25, Way::Program, "legacy", NOTHING_TO_LET_GO, &expect!["33 scenarios, 80 checks passed, 0 warnings, 3 excepted"]);
+    check_behind(
+        &OF_2025_11_25,
+        Way::Program,
+        "legacy",
+        NOTHING_TO_LET_GO,
+        &expect!["33 scenarios, 80 checks passed, 0 warnings, 3 excepted"],
+    );
 }
 
 #[test]
 fn the_fixture_as_a_program_passes_the_released_suite() {
-    check_behind(&RELEASED, Way::Program, "auto", NOTHING_TO_LET_GO, &expect!["32 scenarios, 43 checks passed, 0 warnings, 3 excepted"]);
+    check_behind(
+        &RELEASED,
+        Way::Program,
+        "auto",
+        NOTHING_TO_LET_GO,
+        &expect!["32 scenarios, 43 checks passed, 0 warnings, 3 excepted"],
+    );
 }
 
 #[test]
 fn the_older_fixture_as_a_program_passes_the_released_suite() {
-    check_behind(&RELEASED, Way::Program, "legacy", NOTHING_TO_LET_GO, &expect!["32 scenarios, 43 checks passed, 0 warnings, 3 excepted"]);
+    check_behind(
+        &RELEASED,
+        Way::Program,
+        "legacy",
+        NOTHING_TO_LET_GO,
+        &expect!["32 scenarios, 43 checks passed, 0 warnings, 3 excepted"],
+    );
 }

@@ -37,6 +37,12 @@ fn tools_of_a_program_and_of_a_place_are_called_as_ours_are() {
     let wrong = app.call("greet", &json!({ "nam": "Ada" }));
     assert_eq!(wrong.status, 400, "{}", wrong.line());
     assert!(wrong.json()["error"].as_str().unwrap().contains("\"name\" is required"), "{}", wrong.line());
+    // What failed there has failed here, whatever it is delivered as.
+    assert_eq!(app.done("near_test_error_handling", &json!({}))["isError"], true);
+    let metrics = app.get("/metrics", Some(&app.key)).text();
+    assert!(metrics.contains(r#"tool_calls_total{tool_name="near_test_error_handling",status="error"} 1"#));
+    let tail = app.cli(&["audit", "tail", "-n", "1", "--tool", "near_test_error_handling", "--json"]);
+    assert!(tail.out.contains(r#""outcome":"failed""#), "{tail:?}");
     // Nobody can be asked over REST.
     let asks = app.call("near_test_missing_capability", &json!({}));
     assert_eq!(asks.status, 409, "{}", asks.line());
