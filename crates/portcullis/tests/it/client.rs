@@ -13,6 +13,11 @@ pub(crate) const BOTH: &str = "application/json, text/event-stream";
 pub(crate) const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 pub(crate) const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 
+const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
+
+/// What a client that can be asked declares.
+pub(crate) const ABLE: &str = r#"{ "elicitation": {}, "sampling": {} }"#;
+
 /// A client of the endpoint: a key, and for the older protocol a session.
 #[derive(Clone)]
 pub(crate) struct Client {
@@ -78,6 +83,55 @@ impl Client {
     pub(crate) fn modern(&self, method: &str, mut params: Value, capabilities: &Value) -> Value {
         params["_meta"] = json!({ VERSION: "2026-07-28", CAPABILITIES: capabilities });
         self.ask(json!(1), method, params)
+    }
+
+    /// Calls a tool as a client that can be asked, and answers each question with `reply`. What came on the way,
+    /// shortened, and the result.
+    pub(crate) fn converse(
+        &self,
+        tool: &str,
+        arguments: &Value,
+        reply: impl Fn(&Value) -> Value,
+    ) -> (Vec<String>, Value) {
+        let mut message = call(&json!(1), tool, arguments, &json!("token-1"));
+        if self.session.is_none() {
+            let meta = &mut message["params"]["_meta"];
+            meta[VERSION] = json!("2026-07-28");
+            meta[LOG_LEVEL] = json!("info");
+            meta[CAPABILITIES] = serde_json::from_str(ABLE).unwrap();
+        }
+        let mut heard = Vec::new();
+        loop {
+            let result = self.round(&message, &reply, &mut heard);
+            let Some(asked) = result["inputRequests"].as_object() else { return (heard, result) };
+            assert!(self.session.is_none(), "the older era has no such result: {result}");
+            heard.extend(asked.values().map(|request| request["method"].as_str().unwrap().to_owned()));
+            let answers = asked.iter().map(|(key, request)| (key.clone(), reply(request)));
+            message["params"]["inputResponses"] = Value::Object(answers.collect());
+            message["params"]["requestState"] = result["requestState"].clone();
+        }
+    }
+
+    /// One request, until its result.
+    fn round(&self, message: &Value, reply: &impl Fn(&Value) -> Value, heard: &mut Vec<String>) -> Value {
+        let mut stream = self.open("POST", message);
+        loop {
+            let came = stream.next().unwrap_or_else(|| panic!("no answer to {message}"));
+            match came["method"].as_str() {
+                None => return came["result"].clone(),
+                Some("notifications/progress") => {
+                    let params = &came["params"];
+                    assert_eq!(params["progressToken"], "token-1", "{came}");
+                    heard.push(format!("progress {}", params["progress"]));
+                }
+                Some("notifications/message") => heard.push(format!("log {}", came["params"]["data"])),
+                Some(method) => {
+                    heard.push(method.to_owned());
+                    let answer = json!({ "jsonrpc": "2.0", "id": came["id"], "result": reply(&came) });
+                    assert_eq!(self.post(&answer).status, 202, "{came}");
+                }
+            }
+        }
     }
 
     /// Sends a request and leaves its stream open.

@@ -1,13 +1,13 @@
 //! What the official suites of MCP do not ask: clients that only POST, two users at once, cancellation, limits,
 //! approvals, restarts.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{collections::BTreeMap, path::Path, time::Instant};
 
 use serde_json::{Value, json};
 
 use crate::{
     app::{App, until},
-    client::{BOTH, CAPABILITIES, Client, VERSION, call, messages},
+    client::{ABLE, BOTH, CAPABILITIES, Client, VERSION, call, messages},
     house::House,
     http::{exchange, request},
 };
@@ -205,6 +205,85 @@ fn a_change_waits_for_approval_as_a_task_and_is_then_applied() {
         &json!({}),
     );
     assert_eq!(planned["result"]["structuredContent"]["status"], "pending_approval", "{planned}");
+}
+
+#[test]
+fn a_person_approves_in_a_form_that_shows_the_plan() {
+    let app = App::start();
+    let boss = app.key_for("boss", "local");
+    let able = serde_json::from_str(ABLE).unwrap();
+    for (path, person, agent) in [
+        ("modern.txt", Client::new(app.addr, &boss), Client::new(app.addr, &app.key)),
+        (
+            "legacy.txt",
+            Client::with_session(app.addr, &boss, &able),
+            Client::with_session(app.addr, &app.key, &able),
+        ),
+    ] {
+        let nothing = |asked: &Value| panic!("nobody was to be asked: {asked}");
+        let (_, planned) = agent.converse("fs_write_text", &json!({ "path": path, "text": "hi\n" }), nothing);
+        let change = json!({ "change_id": planned["structuredContent"]["change_id"] });
+        // An agent is not even asked.
+        let (_, own) = agent.converse("change_approve", &change, nothing);
+        assert_eq!(own["isError"], true, "{own}");
+        for (answer, approved) in [
+            (json!({ "action": "decline" }), false),
+            (json!({ "action": "accept", "content": { "approve": false } }), false),
+            (json!({ "action": "accept", "content": { "approve": true } }), true),
+        ] {
+            let (heard, said) = person.converse("change_approve", &change, |asked| {
+                let shown = asked["params"]["message"].as_str().unwrap();
+                assert!(shown.contains(path) && shown.contains("+hi"), "{shown}");
+                answer.clone()
+            });
+            assert_eq!(heard, ["elicitation/create"], "{said}");
+            assert_eq!(said["isError"] == false, approved, "{said}");
+        }
+        assert!(!app.files().join(path).exists(), "an approval does nothing yet");
+        let (_, applied) = agent.converse("change_apply", &change, nothing);
+        assert_eq!(applied["structuredContent"]["status"], "applied", "{applied}");
+        assert_eq!(std::fs::read_to_string(app.files().join(path)).unwrap(), "hi\n");
+    }
+}
+
+#[test]
+fn prompts_and_resources_of_the_configuration_are_there_in_both_eras() {
+    let runbooks = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/runbooks");
+    let app = App::of_folder(&runbooks);
+    let modern = Client::new(app.addr, &app.key);
+    let legacy = Client::with_session(app.addr, &app.key, &json!({}));
+    for client in [modern, legacy] {
+        let ask = |method: &str, params: Value| {
+            let answer = if client.session.is_none() {
+                client.modern(method, params, &json!({}))
+            } else {
+                client.ask(json!(1), method, params)
+            };
+            answer["result"].clone()
+        };
+        let names = |list: &Value, member: &str| -> Vec<String> {
+            list.as_array().unwrap().iter().map(|item| item[member].as_str().unwrap().to_owned()).collect()
+        };
+        assert_eq!(names(&ask("prompts/list", json!({}))["prompts"], "name"), ["incident"]);
+        let arguments = json!({ "symptom": "slow", "severity": "high", "customer": "Acme Corp" });
+        let got = ask("prompts/get", json!({ "name": "incident", "arguments": arguments }));
+        let text = got["messages"][0]["content"]["text"].as_str().unwrap();
+        assert!(text.contains("Severity: high. Affected: Acme Corp."), "{text}");
+        let complete = |argument: Value| {
+            let of = json!({ "type": "ref/prompt", "name": "incident" });
+            ask("completion/complete", json!({ "ref": of, "argument": argument }))["completion"]["values"]
+                .clone()
+        };
+        assert_eq!(complete(json!({ "name": "severity", "value": "h" })), json!(["high"]));
+        let customers = complete(json!({ "name": "customer", "value": "Acme" }));
+        assert!(customers.as_array().unwrap().contains(&json!("Acme Corp")), "{customers}");
+        assert_eq!(names(&ask("resources/list", json!({}))["resources"], "uri"), ["docs:///on-call"]);
+        let templates = ask("resources/templates/list", json!({}));
+        assert_eq!(names(&templates["resourceTemplates"], "uriTemplate"), ["runbook:///{name}"]);
+        let read = ask("resources/read", json!({ "uri": "runbook:///disk-full" }));
+        assert_eq!(read["contents"][0]["mimeType"], "text/markdown", "{read}");
+        assert_eq!(ask("resources/read", json!({ "uri": "runbook:///../portcullis" })), Value::Null);
+    }
 }
 
 #[test]
