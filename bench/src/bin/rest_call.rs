@@ -33,6 +33,12 @@ const STARTS: usize = 11;
 /// Goals of the project: times the CPU of the bare handler, bytes, milliseconds.
 const GOALS: (f64, u64, u64) = (3.0, 40 << 20, 150);
 
+/// The goal of a proxied call: times the CPU of a bare pass-through.
+const PROXIED_GOAL: f64 = 2.0;
+
+/// Where the configuration of the gate finds the MCP server behind it.
+const UPSTREAM: &str = "BENCH_UPSTREAM";
+
 struct Server {
     child: Child,
     addr: SocketAddr,
@@ -54,15 +60,19 @@ fn main() -> Result<()> {
     let home = tempfile::tempdir()?;
     fs::write(home.path().join("portcullis.yaml"), include_str!("../../portcullis.yaml"))?;
 
-    let bare = bare(&folder.join("bare"))?;
-    let gate = gate(&folder.join("portcullis"), home.path())?;
+    let bare = started(Command::new(folder.join("bare")))?;
+    let upstream = started(Command::new(folder.join("upstream")))?;
+    let mut pass = Command::new(folder.join("pass"));
+    pass.arg(upstream.addr.to_string());
+    let pass = started(pass)?;
+    let gate = gate(&folder.join("portcullis"), home.path(), upstream.addr)?;
     let idle = memory(gate.child.id())?;
     let cases = [
         Case::new("bare axum handler", &bare, rest(&bare, "/v1/mcp/sum")),
         Case::new("portcullis, answer from its cache", &gate, rest(&gate, "/v1/mcp/sum_cached")),
         Case::new("portcullis, SELECT from SQLite", &gate, rest(&gate, "/v1/mcp/sum")),
     ];
-    let mut page = format!("## REST\n\n{}", measured(cases)?);
+    let mut page = format!("## REST\n\n{}", measured(cases, "the bare handler", GOALS.0)?);
     let loaded = memory(gate.child.id())?;
     let session = begin_session(&gate)?;
     let cases = [
@@ -74,10 +84,17 @@ fn main() -> Result<()> {
             legacy(&gate, &session, "sum_cached"),
         ),
     ];
-    page.push_str(&format!("\n## MCP\n\n{}", measured(cases)?));
+    page.push_str(&format!("\n## MCP\n\n{}", measured(cases, "the bare handler", GOALS.0)?));
+    let cases = [
+        Case::new("bare pass-through", &pass, modern(&pass, "sum")),
+        Case::new("portcullis, 2026-07-28 to 2026-07-28", &gate, modern(&gate, "up_sum")),
+        Case::new("portcullis, 2025-11-25 session to 2026-07-28", &gate, legacy(&gate, &session, "up_sum")),
+    ];
+    let proxied = measured(cases, "the bare pass-through", PROXIED_GOAL)?;
+    page.push_str(&format!("\n## A call of an MCP server behind the gate\n\n{proxied}"));
     let per_session = session_memory(&gate)?;
     drop(gate);
-    let start = start_time(&folder.join("portcullis"), home.path())?;
+    let start = start_time(&folder.join("portcullis"), home.path(), upstream.addr)?;
     page.push_str(&format!(
         "\n| | measured | goal |\n| --- | --- | --- |\n| idle memory (resident) | {:.1} MB | {} MB |\n\
          | memory after the load | {:.1} MB | |\n| memory of an idle older MCP session ({SESSIONS} of them) | {per_session} B | 2048 B |\n\
@@ -127,7 +144,7 @@ impl<'a> Case<'a> {
 }
 
 /// Lets the cases take turns, and puts them into a table.
-fn measured<const N: usize>(mut cases: [Case<'_>; N]) -> Result<String> {
+fn measured<const N: usize>(mut cases: [Case<'_>; N], floor: &str, goal: f64) -> Result<String> {
     for case in &mut cases {
         case.slice(SLICE / 4)?;
         (case.ticks, case.wall) = (0, Duration::ZERO);
@@ -137,7 +154,7 @@ fn measured<const N: usize>(mut cases: [Case<'_>; N]) -> Result<String> {
             case.slice(SLICE)?;
         }
     }
-    table(&cases)
+    table(&cases, floor, goal)
 }
 
 fn request(server: &Server, path: &str, fields: &str, body: &str) -> String {
@@ -256,20 +273,22 @@ fn whole(bytes: &[u8]) -> bool {
         .is_some_and(|length| bytes.len() >= end + 4 + length)
 }
 
-fn bare(program: &Path) -> Result<Server> {
+/// A program of ours that says where it listens.
+fn started(mut program: Command) -> Result<Server> {
+    let name = program.get_program().to_owned();
     let mut child =
-        Command::new(program).stdout(Stdio::piped()).spawn().context("cannot start bench/bare")?;
+        program.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start {name:?}"))?;
     let line = first_line(&mut child)?;
     Ok(Server { child, addr: line.trim().parse()?, key: "none".to_owned() })
 }
 
 /// The server on a folder with its configuration; its log goes to a file, as it would. The key is shown once, so it is
 /// kept there for the next start.
-fn gate(program: &Path, home: &Path) -> Result<Server> {
+fn gate(program: &Path, home: &Path, upstream: SocketAddr) -> Result<Server> {
     let log = fs::OpenOptions::new().create(true).append(true).open(home.join("server.log"))?;
     let mut command = Command::new(program);
     command.args(["demo", "--json", "--listen", "127.0.0.1:0", "--data"]).arg(home);
-    command.env("XDG_STATE_HOME", home).env_remove("PORTCULLIS_DATA");
+    command.env("XDG_STATE_HOME", home).env(UPSTREAM, upstream.to_string()).env_remove("PORTCULLIS_DATA");
     let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().context("cannot start portcullis")?;
     let line = first_line(&mut child)?;
     let ready: Value = serde_json::from_str(&line).with_context(|| {
@@ -282,11 +301,11 @@ fn gate(program: &Path, home: &Path) -> Result<Server> {
     Ok(Server { child, addr, key: ready["key"].as_str().unwrap_or_default().to_owned() })
 }
 
-fn start_time(program: &Path, home: &Path) -> Result<Duration> {
+fn start_time(program: &Path, home: &Path, upstream: SocketAddr) -> Result<Duration> {
     let mut times = Vec::new();
     for _ in 0..STARTS {
         let started = Instant::now();
-        let server = gate(program, home)?;
+        let server = gate(program, home, upstream)?;
         TcpStream::connect(server.addr)?;
         times.push(started.elapsed());
     }
@@ -317,21 +336,20 @@ fn memory(pid: u32) -> Result<u64> {
     Ok(kilobytes * 1024)
 }
 
-fn table(cases: &[Case<'_>]) -> Result<String> {
+fn table(cases: &[Case<'_>], floor: &str, goal: f64) -> Result<String> {
     let ticks = output("getconf", &["CLK_TCK"])?.trim().parse::<f64>()?;
     let base = cases[0].cost(ticks);
     if base <= 0.0 {
         bail!("too few calls to measure");
     }
     let mut page =
-        "| | CPU per call | times the bare handler | calls per second |\n| --- | --- | --- | --- |\n"
-            .to_owned();
+        format!("| | CPU per call | times {floor} | calls per second |\n| --- | --- | --- | --- |\n");
     for case in cases {
         let cost = case.cost(ticks);
         let rate = (SLICES * SLICE) as f64 / case.wall.as_secs_f64();
         page.push_str(&format!("| {} | {cost:.1} us | {:.2} | {rate:.0} |\n", case.name, cost / base));
     }
-    page.push_str(&format!("\nGoal: {:.0} times the bare handler.\n", GOALS.0));
+    page.push_str(&format!("\nGoal: {goal:.0} times {floor}.\n"));
     Ok(page)
 }
 

@@ -1,6 +1,6 @@
 //! Who asks: from credentials to a caller.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use state::{Key, Slot};
 use tool::{Caller, Code, Fault, GateSeal, Identity, PrincipalKind, Rate, Secret, Timestamp};
@@ -14,14 +14,39 @@ pub const LOCAL_PRINCIPAL: &str = "local";
 #[derive(Clone, Debug)]
 pub enum Credentials {
     /// Nothing.
-    None,
-    /// A bearer key, as it came.
-    Bearer(Secret),
+    None {
+        /// The address it came from, for the record of a refused login.
+        from: Option<IpAddr>,
+    },
+    /// A bearer key.
+    Bearer {
+        /// The key, as it came.
+        secret: Secret,
+        /// The address it came from, for the record of a refused login.
+        from: Option<IpAddr>,
+    },
     /// The local socket or the command line in process: the operating system vouches for the user.
     Local {
         /// The user's id.
         uid: u32,
     },
+}
+
+impl Credentials {
+    /// A bearer key that did not come over the network.
+    #[must_use]
+    pub fn bearer(secret: Secret) -> Self {
+        Self::Bearer { secret, from: None }
+    }
+
+    /// What was shown, and from which address, in words.
+    pub(crate) fn shown(&self) -> (&'static str, Option<IpAddr>) {
+        match self {
+            Self::None { from } => ("none", *from),
+            Self::Bearer { from, .. } => ("bearer", *from),
+            Self::Local { .. } => ("local", None),
+        }
+    }
 }
 
 /// Turns a presented secret into the hash it is stored by.
@@ -41,12 +66,12 @@ pub(crate) async fn identify(
 ) -> Result<Arc<Caller>, Fault> {
     let principals = &snapshot.config.principals;
     match credentials {
-        Credentials::None => {
+        Credentials::None { .. } => {
             let text = "missing API key; send `Authorization: Bearer <key>`";
             Err(Fault::new(Code::Unauthenticated, text))
         }
         Credentials::Local { uid } => Ok(Arc::new(Caller::vouch(seal, local(*uid, principals)))),
-        Credentials::Bearer(secret) => {
+        Credentials::Bearer { secret, .. } => {
             let hash = hash(secret.expose());
             let known = ring.find(&hash).await?.ok_or_else(|| invalid("no such key"))?;
             check(&known.key, &hash, now)?;

@@ -460,7 +460,9 @@ impl Gate {
         let (request_id, correlation_id) = (request_id.as_str(), correlation_id.as_str());
         // Whoever watches for failed logins looks for this word, whatever was wrong with them.
         let what = if fault.text.contains("Invalid") { "" } else { "Invalid login: " };
-        tracing::warn!(request_id, correlation_id, cause = fault.cause(), "{what}{fault}");
+        let (shown, from) = credentials.shown();
+        let address = from.map(|address| address.to_string());
+        tracing::warn!(request_id, correlation_id, address, cause = fault.cause(), "{what}{fault}");
         let mut body = audit::Body::default();
         body.put("request_id", request_id);
         if correlation_id != request_id {
@@ -468,7 +470,8 @@ impl Gate {
         }
         body.put("error", &fault.text);
         body.put_some("cause", fault.cause().as_ref());
-        body.put("credentials", if matches!(credentials, Credentials::None) { "none" } else { "bearer" });
+        body.put("credentials", shown);
+        body.put_some("address", address.as_ref());
         // Nothing was allowed, so nothing is withheld where this cannot be written; the log has it.
         let _ = self.write_audit("auth.refused", body, Durability::Written).await;
     }

@@ -109,6 +109,10 @@ impl Line for Patient {
         self.line.can_ask(question)
     }
 
+    fn could_ask(&self, question: &Question) -> bool {
+        self.line.could_ask(question)
+    }
+
     async fn ask(&self, questions: Vec<Question>) -> Result<Vec<Box<RawValue>>, Fault> {
         let _waiting = self.patience.begin();
         self.line.ask(questions).await

@@ -70,8 +70,8 @@ impl House {
 
     async fn send(&self, secret: &str, call: Call) -> Answer {
         let credentials = match secret {
-            "" => Credentials::None,
-            secret => Credentials::Bearer(Secret::new(secret.to_owned())),
+            "" => Credentials::None { from: None },
+            secret => Credentials::bearer(Secret::new(secret.to_owned())),
         };
         self.gate.call(Request { credentials, call, line: Arc::new(Deaf) }).await
     }
@@ -717,7 +717,7 @@ async fn what_was_used_is_counted() {
     for _ in 0..3 {
         house.call("sk_a", "echo", json!({})).await;
     }
-    let (credentials, id) = (Credentials::Bearer(Secret::new("sk_a".into())), RequestId::ours("r1"));
+    let (credentials, id) = (Credentials::bearer(Secret::new("sk_a".into())), RequestId::ours("r1"));
     let alice = house.gate.identify(&credentials, &id, &id).await.unwrap();
     assert_eq!(house.gate.usage(&alice).await.unwrap(), (3, 3));
     let key = house.gate.ring.get("alice").await.unwrap().unwrap();

@@ -117,7 +117,7 @@ async fn go(
     idempotency_key: Option<Arc<str>>,
 ) -> Answer {
     let face = match visit.peer {
-        Peer::Network => Face::Rest,
+        Peer::Network { .. } => Face::Rest,
         Peer::Local { .. } => Face::Cli,
     };
     let kind = Kind::tool(&asked.tool, asked.arguments.clone());

@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     future::poll_fn,
+    net::IpAddr,
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
@@ -36,7 +37,10 @@ pub(crate) use crate::body::Body;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Peer {
     /// A client on the network.
-    Network,
+    Network {
+        /// Its address. That of the last proxy, where there is one: no header is believed.
+        from: IpAddr,
+    },
     /// A user of this machine, at the local socket.
     Local { uid: u32 },
 }

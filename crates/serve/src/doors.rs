@@ -234,7 +234,7 @@ impl Visit {
     pub(crate) fn credentials(&self) -> Credentials {
         if !self.headers.contains_key(header::AUTHORIZATION) {
             return match self.peer {
-                Peer::Network => Credentials::None,
+                Peer::Network { from } => Credentials::None { from: Some(from) },
                 Peer::Local { uid } => Credentials::Local { uid },
             };
         }
@@ -243,7 +243,11 @@ impl Visit {
             Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
             _ => "",
         };
-        Credentials::Bearer(Secret::new(token.to_owned()))
+        let from = match self.peer {
+            Peer::Network { from } => Some(from),
+            Peer::Local { .. } => None,
+        };
+        Credentials::Bearer { secret: Secret::new(token.to_owned()), from }
     }
 
     pub(crate) fn refuse(&self, refusal: &Refusal) -> Response<Body> {
@@ -400,7 +404,7 @@ impl Doors {
         let credentials = visit.credentials();
         let is_open = match need {
             Need::Nothing => true,
-            Need::Optional => matches!(credentials, Credentials::None),
+            Need::Optional => matches!(credentials, Credentials::None { .. }),
             Need::Key => false,
             Need::Metrics => self.listener != Listener::Open,
         };

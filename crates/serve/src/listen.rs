@@ -79,7 +79,7 @@ pub(crate) async fn tcp(listener: TcpListener, house: House, doors: Arc<dyn Answ
                     let (bounds, doors, stop) = (house.bounds, Arc::clone(&doors), stop.clone());
                     guests.spawn(async move {
                         let _seat = seat;
-                        conn::serve(socket, Peer::Network, bounds, doors, stop).await;
+                        conn::serve(socket, Peer::Network { from: address.ip() }, bounds, doors, stop).await;
                     });
                 }
                 None => turn_away(socket, &house),

@@ -64,9 +64,16 @@ struct LengthLines(usize);
 impl LengthLines {
     const START: &[u8] = b"\ncontent-length:";
 
-    fn count(&mut self, bytes: &[u8]) -> u64 {
+    fn count(&mut self, mut bytes: &[u8]) -> u64 {
         let mut lines = 0;
-        for byte in bytes {
+        loop {
+            // Nothing has matched: all up to the next line end cannot.
+            if self.0 == 0 {
+                let Some(end) = memchr::memchr(b'\n', bytes) else { return lines };
+                bytes = &bytes[end..];
+            }
+            let Some((byte, rest)) = bytes.split_first() else { return lines };
+            bytes = rest;
             let byte = byte.to_ascii_lowercase();
             if byte == Self::START[self.0] {
                 self.0 += 1;
@@ -77,7 +84,6 @@ impl LengthLines {
                 (self.0, lines) = (0, lines + 1);
             }
         }
-        lines
     }
 }
 

@@ -47,6 +47,11 @@ pub trait Line: Send + Sync {
         Err(cannot_ask(question))
     }
 
+    /// The same for whoever does not need to know why not.
+    fn could_ask(&self, question: &Question) -> bool {
+        self.can_ask(question).is_ok()
+    }
+
     /// Asks the caller, all at once, and waits for all answers, which come in the order of the questions: the
     /// protocol's results as they were sent, looked at by nobody.
     ///
@@ -136,6 +141,12 @@ impl Talk {
     /// Whether the caller can be asked this; see [`Line::can_ask`].
     pub fn can_ask(&self, question: &Question) -> Result<(), Fault> {
         self.line.can_ask(question)
+    }
+
+    /// The same for whoever does not need to know why not; see [`Line::could_ask`].
+    #[must_use]
+    pub fn could_ask(&self, question: &Question) -> bool {
+        self.line.could_ask(question)
     }
 
     /// Asks the caller; see [`Line::ask`].

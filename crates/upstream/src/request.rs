@@ -168,32 +168,37 @@ impl<'a> Members<'a> {
 
 /// What the caller of this call can be asked, as capabilities of a client of ours.
 pub(crate) fn capabilities(talk: &Talk) -> Arc<str> {
-    let [form, url, sampling, sampling_tools, roots] = &*QUESTIONS;
-    let can = |question: &Question| talk.can_ask(question).is_ok();
-    let mut declared = json!({});
-    let mut declare = |path: &[&str]| {
-        let mut at = &mut declared;
-        for name in path {
-            at = at
-                .as_object_mut()
-                .expect("only objects are declared")
-                .entry(*name)
-                .or_insert_with(|| json!({}));
-        }
-    };
-    let capabilities: [(&Question, &[&str]); 5] = [
-        (form, &["elicitation", "form"]),
-        (url, &["elicitation", "url"]),
-        (sampling, &["sampling"]),
-        (sampling_tools, &["sampling", "tools"]),
-        (roots, &["roots"]),
-    ];
-    capabilities.iter().filter(|(question, _)| can(question)).for_each(|(_, path)| declare(path));
-    if talk.takes_tasks() {
-        declare(&["extensions", mcp::TASKS]);
-    }
-    declared.to_string().into()
+    let can = QUESTIONS.iter().map(|question| talk.could_ask(question)).chain([talk.takes_tasks()]);
+    let which = can.enumerate().fold(0, |which, (i, can)| which | usize::from(can) << i);
+    Arc::clone(&CAPABILITIES[which])
 }
+
+/// Where each of [`QUESTIONS`] stands among the capabilities of a client, and last the tasks.
+const DECLARED: [&[&str]; 6] = [
+    &["elicitation", "form"],
+    &["elicitation", "url"],
+    &["sampling"],
+    &["sampling", "tools"],
+    &["roots"],
+    &["extensions", mcp::TASKS],
+];
+
+/// The capabilities for each set of those, by its bits.
+static CAPABILITIES: LazyLock<[Arc<str>; 1 << DECLARED.len()]> = LazyLock::new(|| {
+    std::array::from_fn(|which| {
+        let mut declared = json!({});
+        for (_, path) in DECLARED.iter().enumerate().filter(|(i, _)| which >> i & 1 == 1) {
+            let mut at = &mut declared;
+            for name in *path {
+                if !at[name].is_object() {
+                    at[name] = json!({});
+                }
+                at = &mut at[name];
+            }
+        }
+        declared.to_string().into()
+    })
+});
 
 /// One question of each kind, to find out whether it could be asked.
 static QUESTIONS: LazyLock<[Question; 5]> = LazyLock::new(|| {

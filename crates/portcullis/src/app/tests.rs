@@ -36,7 +36,7 @@ async fn call(app: &App, secret: &str, tool: &str, arguments: Value) -> Result<V
 }
 
 async fn ask(app: &App, secret: &str, kind: Kind) -> Result<Value, String> {
-    let credentials = gate::Credentials::Bearer(tool::Secret::new(secret.to_owned()));
+    let credentials = gate::Credentials::bearer(tool::Secret::new(secret.to_owned()));
     let call = Call::new(kind, Face::Mcp, RequestId::ours("r"));
     let answer = app.gate().call(gate::Request { credentials, call, line: Arc::new(Deaf) }).await;
     match answer.result {

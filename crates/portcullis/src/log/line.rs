@@ -11,6 +11,9 @@ const FIRST: &[&str] = &["request_id", "correlation_id", "tool_name", "user_id",
 /// The most bytes of one member's text; the rest is cut, and `..` says so.
 const MEMBER_BYTES_MAX: usize = 16 * 1024;
 
+/// What most lines need, in bytes.
+const LINE_BYTES: usize = 512;
+
 /// The members of an event or a span: name, and value as JSON text.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Members(Vec<(&'static str, String)>);
@@ -81,15 +84,21 @@ pub(crate) fn level_name(level: &Level) -> &'static str {
 
 /// An event as a JSON object and a line end.
 pub(crate) fn json(at: Timestamp, level: &Level, target: &str, members: &Members) -> String {
-    let mut line = format!(r#"{{"timestamp":"{at}","level":"{}""#, level_name(level));
+    let mut line = String::with_capacity(LINE_BYTES);
+    let _ = write!(line, r#"{{"timestamp":"{at}","level":"{}""#, level_name(level));
     let first = FIRST.iter().filter_map(|name| Some((*name, members.get(name)?)));
     let rest = members.0.iter().filter(|(name, _)| !FIRST.contains(name)).map(|(n, v)| (*n, v.as_str()));
     for (name, value) in first.chain(rest) {
         // Two members are ours whatever an event calls its own.
         let name = if matches!(name, "timestamp" | "level" | "target") { "field" } else { name };
-        let _ = write!(line, ",{}:{value}", quoted(name));
+        line.push(',');
+        push_quoted(&mut line, name);
+        line.push(':');
+        line.push_str(value);
     }
-    let _ = writeln!(line, r#","target":{}}}"#, quoted(target));
+    line.push_str(r#","target":"#);
+    push_quoted(&mut line, target);
+    line.push_str("}\n");
     line
 }
 
@@ -111,11 +120,27 @@ fn unquoted(json: &str) -> &str {
 /// A text as a JSON string. Control characters are escaped, those of C1 and the invisible ones as well, so that no
 /// line can move a terminal's cursor or pretend to be two.
 fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len().min(MEMBER_BYTES_MAX) + 2);
+    push_quoted(&mut out, text);
+    out
+}
+
+fn push_quoted(out: &mut String, text: &str) {
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
+    if text.len() <= MEMBER_BYTES_MAX && text.bytes().all(is_plain) {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+    } else {
+        push_escaped(out, text);
+    }
+}
+
+fn push_escaped(out: &mut String, text: &str) {
     let mut end = text.len().min(MEMBER_BYTES_MAX);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    let mut out = String::with_capacity(end + 2);
     out.push('"');
     for c in text[..end].chars() {
         match c {
@@ -137,7 +162,6 @@ fn quoted(text: &str) -> String {
         out.push_str("..");
     }
     out.push('"');
-    out
 }
 
 fn is_invisible(c: char) -> bool {

@@ -105,7 +105,9 @@ fn no_secret_is_in_the_log() {
         }
     }
     assert!(!app.log().contains(&secret) && !app.log().contains(&app.key), "a secret is in the server's log");
-    assert!(app.log().contains("Invalid"), "a failed login says so");
+    let log = app.log();
+    let line = log.lines().find(|line| line.contains("Invalid")).unwrap();
+    assert!(line.contains(r#""address":"127.0.0.1""#), "a failed login says so, and from where: {line}");
 }
 
 /// The request ids of the calls that the log has an outcome of.

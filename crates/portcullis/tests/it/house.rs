@@ -102,7 +102,7 @@ impl House {
 
     /// Goes down the road as a face of MCP does, with the owner's key.
     pub(crate) fn call(&self, kind: Kind, line: Arc<dyn Line>) -> gate::Answer {
-        let credentials = Credentials::Bearer(Secret::new(self.key.clone()));
+        let credentials = Credentials::bearer(Secret::new(self.key.clone()));
         let call = Call::new(kind, Face::Mcp, RequestId::ours("req-it"));
         self.runtime.block_on(self.gate().call(gate::Request { credentials, call, line }))
     }

@@ -29,7 +29,7 @@ pub(crate) async fn answer(
     let credentials = visit.credentials();
     let caller = mcp.road.identify(&credentials, &visit.ids).await?;
     let face = match visit.peer {
-        Peer::Network => tool::Face::Mcp,
+        Peer::Network { .. } => tool::Face::Mcp,
         // Whoever speaks the protocol over the local socket passes it on from a pipe.
         Peer::Local { .. } => tool::Face::Stdio,
     };
@@ -69,7 +69,7 @@ async fn post(mcp: &Arc<Mcp>, who: &Who, visit: &Visit, upload: Upload) -> Resul
     match &message {
         Message::Request(asked) if meta::era(version, &asked.method, &asked.params) == Era::Modern => {
             // Headers repeat the body for what stands between us and the client; at the local socket nothing does.
-            let checked = visit.peer == Peer::Network;
+            let checked = matches!(visit.peer, Peer::Network { .. });
             Ok(modern::request(mcp, who, &visit.headers, checked, asked).await)
         }
         // A modern client has nothing to tell beside its requests: it cancels by closing the stream.

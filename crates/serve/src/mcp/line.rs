@@ -122,6 +122,10 @@ impl Line for CallLine {
         }
     }
 
+    fn could_ask(&self, question: &Question) -> bool {
+        self.ears().lacks(question).is_none()
+    }
+
     async fn ask(&self, questions: Vec<Question>) -> Result<Vec<Box<RawValue>>, Fault> {
         questions.iter().try_for_each(|question| self.can_ask(question))?;
         let known = self.known(&questions);

@@ -32,8 +32,9 @@ pub(crate) struct Thread {
     pub(crate) who: Who,
     pub(crate) mould: Mould,
     pub(crate) id: Id,
-    /// What is asked for, without what differs between rounds.
-    pub(crate) digest: [u8; 32],
+    pub(crate) method: String,
+    /// The params of the request. Only a call that asks needs their digest, so it is not made for every one.
+    pub(crate) params: Box<RawValue>,
     /// The tool or prompt or resource, for the list of tasks.
     pub(crate) subject: String,
 }
@@ -129,7 +130,8 @@ pub(crate) async fn take(
         who: who.clone(),
         mould: mcp.mould(version),
         id: asked.id.clone(),
-        digest: request_digest(method, &asked.params),
+        method: method.to_owned(),
+        params: asked.params.raw().to_owned(),
         subject: subject(&asked.params),
     };
     if methods::find(method).is_some_and(|method| method.may_ask)
@@ -162,7 +164,7 @@ fn resume(thread: Thread, state: &str, ears: Ears, params: &Object<'_>) -> Resul
     let (mcp, principal) = (&thread.mcp, &thread.who.caller.principal);
     let opened = mcp.seals.open(
         Purpose::RequestState,
-        &[principal.as_bytes(), &thread.digest],
+        &[principal.as_bytes(), &thread.digest()],
         mcp.clock.now(),
         state,
     );
@@ -298,13 +300,19 @@ impl Thread {
         }
     }
 
+    /// What is asked for, without what differs between rounds.
+    fn digest(&self) -> [u8; 32] {
+        // They were read before.
+        request_digest(&self.method, &Object::read(&self.params).unwrap_or_default())
+    }
+
     /// Lets the call wait for its caller's next request, and says what is asked.
     pub(crate) fn ask(&self, job: Job) -> Result<Box<RawValue>, WireError> {
         let (mcp, principal) = (&self.mcp, &self.who.caller.principal);
         let handle = nonce().map_err(|e| WireError::internal(e.to_string()))?;
         let requests = job.input_requests();
         let time = mcp.answer_time();
-        let bound: [&[u8]; 2] = [principal.as_bytes(), &self.digest];
+        let bound: [&[u8]; 2] = [principal.as_bytes(), &self.digest()];
         let state = json!({ "call": handle });
         let sealed = mcp.seals.seal(Purpose::RequestState, &bound, mcp.clock.now().after(time), &state);
         let sealed = sealed.map_err(|e| WireError::internal(e.to_string()))?;

@@ -61,7 +61,7 @@ impl Stdio {
     ///
     /// Fault: `Unauthenticated` or `Disabled`, as at every door.
     pub(crate) async fn open(mcp: Arc<Mcp>, line_bytes_max: usize, key: Secret) -> Result<Self, Fault> {
-        let credentials = Credentials::Bearer(key);
+        let credentials = Credentials::bearer(key);
         let ids = Ids::fresh();
         let caller = mcp.road.identify(&credentials, &ids).await?;
         let who = Who { caller, credentials, face: Face::Stdio, ids, idempotency_key: None };

@@ -295,11 +295,11 @@ impl FakeRoad {
 
 fn who(credentials: &Credentials) -> Result<Arc<Caller>, Fault> {
     match credentials {
-        Credentials::None => {
+        Credentials::None { .. } => {
             Err(Fault::new(Code::Unauthenticated, "missing API key; send it as a bearer token"))
         }
         Credentials::Local { .. } => Ok(testkit::caller("local", PrincipalKind::Human)),
-        Credentials::Bearer(secret) => match secret.expose() {
+        Credentials::Bearer { secret, .. } => match secret.expose() {
             "good" => Ok(testkit::caller("alice", PrincipalKind::Human)),
             "metrics" => Ok(testkit::caller("metrics", PrincipalKind::Machine)),
             "off" => Err(Fault::new(Code::Disabled, "API key disabled")),
