@@ -1,7 +1,7 @@
 //! `cargo xtask fuzz`: a fuzzer at what reads other people's bytes, for some seconds a target, from the seeds in
 //! `fuzz/seeds` and what earlier runs found below the target folder.
 
-use std::{fs, path::Path};
+use std::{fs, num::NonZeroU32, path::Path};
 
 use anyhow::{Context, Result, bail};
 
@@ -10,8 +10,8 @@ use crate::shell::{cargo, program, root, run, step, target_dir};
 /// The targets in `fuzz/targets`.
 const TARGETS: &[&str] = &["envelope", "headers", "sse"];
 
-/// What a run among the tests takes for each target.
-pub(crate) const BRIEFLY_SECONDS: u32 = 10;
+/// What a run among the tests takes for each target, in seconds.
+pub(crate) const BRIEFLY: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
 /// Long enough for any message that is read as a whole in a test; a fuzzer finds more in short ones.
 const BYTES_MAX: u32 = 4096;
@@ -26,8 +26,13 @@ const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer
                      -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
                      -Cllvm-args=-sanitizer-coverage-trace-compares";
 
-/// Builds the targets and runs each for `seconds`.
-pub(crate) fn run_all(seconds: u32) -> Result<()> {
+/// Builds the targets and runs each for as many seconds as the command line says.
+pub(crate) fn run_for(seconds: &str) -> Result<()> {
+    run_all(seconds.parse().with_context(|| format!("{seconds:?} is no number of seconds from 1 on"))?)
+}
+
+/// Builds the targets and runs each for `seconds`, of which the fuzzer would take 0 for all the time there is.
+pub(crate) fn run_all(seconds: NonZeroU32) -> Result<()> {
     let build = target_dir().join("fuzz");
     step("build of the fuzz targets", || {
         run(cargo(&[
@@ -54,7 +59,7 @@ const HOST: &str = "aarch64-unknown-linux-gnu";
 #[cfg(not(target_arch = "aarch64"))]
 const HOST: &str = "x86_64-unknown-linux-gnu";
 
-fn one(target: &str, seconds: u32, build: &Path) -> Result<()> {
+fn one(target: &str, seconds: NonZeroU32, build: &Path) -> Result<()> {
     let found = build.join("found").join(target);
     let broken = build.join("broken");
     for folder in [&found, &broken] {

@@ -34,10 +34,8 @@ fn main() -> ExitCode {
         ["beds"] => beds::prepare(),
         ["proof"] => proof::run_all(false),
         ["proof", "--long"] => proof::run_all(true),
-        ["fuzz"] => fuzz::run_all(fuzz::BRIEFLY_SECONDS),
-        ["fuzz", seconds] if seconds.parse::<u32>().is_ok_and(|seconds| seconds > 0) => {
-            fuzz::run_all(seconds.parse().unwrap_or(fuzz::BRIEFLY_SECONDS))
-        }
+        ["fuzz"] => fuzz::run_all(fuzz::BRIEFLY),
+        ["fuzz", seconds] => fuzz::run_for(seconds),
         ["bench"] => bench::all(false),
         ["bench", "--write"] => bench::all(true),
         ["generate"] => generated::write(),

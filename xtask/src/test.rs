@@ -14,7 +14,7 @@ pub(crate) fn all() -> Result<()> {
     step("tests", || {
         run(cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]).env(BEDS, "required"))
     })?;
-    fuzz::run_all(fuzz::BRIEFLY_SECONDS)
+    fuzz::run_all(fuzz::BRIEFLY)
 }
 
 /// The variable that makes the beds a must.

@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use state::{Key, KeySecret, Keys, Slot, Swap};
-use tool::{Clock, Code, Fault, Identity, Outcome, PrincipalKind, Secret, Timestamp};
+use tool::{Clock, Code, Fault, Identity, Outcome, PrincipalKind, Secret, Timestamp, nearest};
 
 use crate::{House, KeyMaker, Principal};
 
@@ -393,23 +393,13 @@ fn rotate_secrets(secrets: &mut Vec<KeySecret>, new: KeySecret, until: Timestamp
 
 fn unknown<'a>(pointer: &str, what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Fault {
     let known: Vec<&str> = known.collect();
-    let near = known
-        .iter()
-        .copied()
-        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
-        .filter(|(score, _)| *score > 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    let mut text = format!("there is no {what} {name:?}");
-    if let Some((_, near)) = near {
-        text.push_str(&format!("; did you mean {near:?}?"));
-    } else if known.is_empty() {
-        text.push_str("; the configuration declares none");
-    } else if known.len() <= NAMES_MAX {
-        text.push_str(&format!("; the configuration declares {}", known.join(", ")));
-    } else {
-        text.push_str(&format!("; the configuration declares {} others", known.len()));
-    }
-    Fault::bad_argument(pointer, text)
+    let hint = match nearest(name, known.iter().copied()) {
+        Some(near) => format!("did you mean {near:?}?"),
+        None if known.is_empty() => "the configuration declares none".to_owned(),
+        None if known.len() <= NAMES_MAX => format!("the configuration declares {}", known.join(", ")),
+        None => format!("the configuration declares {} others", known.len()),
+    };
+    Fault::bad_argument(pointer, format!("there is no {what} {name:?}; {hint}"))
 }
 
 fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<Option<T>>, D::Error> {

@@ -160,23 +160,12 @@ pub(crate) fn head(at: Timestamp, event: &str) -> Vec<u8> {
 
 /// Appends one member and a comma. Returns where its name ends.
 pub(crate) fn push_member(text: &mut Vec<u8>, name: &str, member: &(impl Serialize + ?Sized)) -> usize {
-    push_name(text, name);
+    serde_json::to_writer(&mut *text, name).expect("a string always has JSON text");
     let named = text.len();
     text.push(b':');
     serde_json::to_writer(&mut *text, member).expect("what is recorded always has JSON text");
     text.push(b',');
     named
-}
-
-/// Appends a name as a JSON string; most are plain words.
-fn push_name(text: &mut Vec<u8>, name: &str) {
-    if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-        text.push(b'"');
-        text.extend_from_slice(name.as_bytes());
-        text.push(b'"');
-    } else {
-        serde_json::to_writer(text, name).expect("a string always has JSON text");
-    }
 }
 
 /// Appends what fits of a body that is too large: short members as they are, of long ones the length and digest,
@@ -284,7 +273,8 @@ pub(crate) fn is_json(line: &[u8]) -> bool {
 
 /// The digits of a BLAKE3 hash.
 fn hash(bytes: &[u8]) -> [u8; HASH_LEN] {
-    json::hex(blake3::hash(bytes).as_bytes())
+    let digits = blake3::hash(bytes).to_hex();
+    digits.as_bytes().try_into().expect("32 bytes have 64 digits")
 }
 
 /// Cuts a member with a hash off the end: what stands before it, and the hash.

@@ -295,7 +295,7 @@ impl Room {
         let approve = json!({ "type": "boolean", "title": "Approve this change", "default": false });
         let schema =
             json!({ "type": "object", "properties": { "approve": approve }, "required": ["approve"] });
-        if !may_approve || talk.can_ask(&Question::form("approve", &text, schema.clone())).is_err() {
+        if !may_approve || !talk.could_ask(&Question::form("approve", &text, schema.clone())) {
             return Ok(one);
         }
         match talk.ask_form("approve", &text, schema).await? {

@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use tool::{Code, Fault, Outcome, Permit, Talk};
+use tool::{Code, Fault, Outcome, Permit, Talk, nearest};
 
-use crate::faults::{Faults, nearest};
+use crate::faults::Faults;
 
 /// How many values one answer offers at most (completion, "Completion Results").
 const VALUES_MAX: usize = 100;
@@ -103,7 +103,7 @@ pub(crate) async fn complete(permit: &Permit, talk: &Talk, offers: &Offers) -> R
     let typed = text_at(permit.arguments(), "/argument/value")?.to_lowercase();
     let Some((_, choices)) = offers.iter().find(|(known, _)| known == name) else {
         let known: Vec<&str> = offers.iter().map(|(known, _)| known.as_str()).collect();
-        let hint = match nearest(name, &known) {
+        let hint = match nearest(name, known.iter().copied()) {
             Some(near) => format!("did you mean {near:?}?"),
             None if known.is_empty() => "it takes none".to_owned(),
             None => format!("it takes {}", known.join(", ")),

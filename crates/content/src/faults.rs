@@ -1,6 +1,6 @@
 use std::fmt::Display;
 
-use tool::{ConfigFault, json::push_pointer};
+use tool::{ConfigFault, json::push_pointer, nearest};
 
 /// What is wrong with a section, as it is found.
 #[derive(Default)]
@@ -19,7 +19,7 @@ impl Faults {
 
     /// Adds a fault for a name that points nowhere, and what may have been meant.
     pub(crate) fn unknown(&mut self, at: &[&str], what: &str, name: &str, known: &[&str]) {
-        let hint = match nearest(name, known) {
+        let hint = match nearest(name, known.iter().copied()) {
             Some(near) => format!("did you mean {near:?}?"),
             None if known.is_empty() => format!("no {what} is declared"),
             None => format!("there is {}", known.join(", ")),
@@ -40,11 +40,4 @@ pub(crate) fn pointer(at: &[&str]) -> String {
         push_pointer(&mut text, part);
     }
     text
-}
-
-/// The known name nearest to this one, where one is near.
-pub(crate) fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
-    let scored = known.iter().map(|candidate| (strsim::jaro_winkler(name, candidate), *candidate));
-    let near = scored.filter(|(score, _)| *score > 0.8).max_by(|a, b| a.0.total_cmp(&b.0));
-    near.map(|(_, candidate)| candidate)
 }

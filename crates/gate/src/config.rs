@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tool::{ConfigFault, Hygiene, PrincipalKind, ToolName, json::push_pointer};
+use tool::{ConfigFault, Hygiene, PrincipalKind, ToolName, json::push_pointer, nearest};
 
 use crate::policy;
 
@@ -279,13 +279,4 @@ pub(crate) fn unknown<'a>(
         Some(near) => fault.hint(format!("did you mean {near:?}?")),
         None => fault,
     }
-}
-
-/// The known name nearest to this one, where one is near.
-pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    known
-        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
-        .filter(|(score, _)| *score > 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, candidate)| candidate)
 }

@@ -304,12 +304,12 @@ fn with_outcome(mut fault: Fault) -> Fault {
     fault
 }
 
-/// How it ended, for the record.
 /// True where a result says that the work failed.
 fn has_failed(reply: &Reply) -> bool {
     matches!(reply, Reply::Done(outcome) if outcome.failed)
 }
 
+/// How it ended, for the record.
 fn describe(result: &Result<Reply, Fault>, body: &mut Members) {
     match result {
         Ok(Reply::Done(outcome)) => {

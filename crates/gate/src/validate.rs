@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use jsonschema::{Draft, ValidationError, Validator, error::ValidationErrorKind};
 use serde_json::{Map, Value, json, value::RawValue};
-use tool::{Code, Fault, json as strict};
-
-use crate::config::nearest;
+use tool::{Code, Fault, json as strict, nearest};
 
 /// At most so many mistakes are listed; the first one is the sentence.
 const MISTAKES_MAX: usize = 10;

@@ -45,6 +45,16 @@ pub(crate) enum Peer {
     Local { uid: u32 },
 }
 
+impl Peer {
+    /// Its address, where it came over the network.
+    pub(crate) fn address(self) -> Option<IpAddr> {
+        match self {
+            Self::Network { from } => Some(from),
+            Self::Local { .. } => None,
+        }
+    }
+}
+
 /// Answers requests. The doors do; tests of the connection have their own.
 #[async_trait]
 pub(crate) trait Answers: Send + Sync {

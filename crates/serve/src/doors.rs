@@ -243,11 +243,7 @@ impl Visit {
             Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
             _ => "",
         };
-        let from = match self.peer {
-            Peer::Network { from } => Some(from),
-            Peer::Local { .. } => None,
-        };
-        Credentials::Bearer { secret: Secret::new(token.to_owned()), from }
+        Credentials::Bearer { secret: Secret::new(token.to_owned()), from: self.peer.address() }
     }
 
     pub(crate) fn refuse(&self, refusal: &Refusal) -> Response<Body> {

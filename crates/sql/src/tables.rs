@@ -199,7 +199,13 @@ pub(crate) fn quoted(name: &str) -> String {
 /// The nearest of some names, where one is near enough to be what was meant.
 pub(crate) fn nearest<'a>(name: &str, among: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let name = name.to_lowercase();
-    let far = (name.chars().count() / 3).min(3);
-    let distance = |other: &str| strsim::damerau_levenshtein(&name, &other.to_lowercase());
-    among.map(|other| (distance(other), other)).filter(|(d, _)| *d <= far).min().map(|(_, other)| other)
+    let length = name.chars().count();
+    let far = (length / 3).min(3);
+    let near = |other: &str| {
+        let other = other.to_lowercase();
+        // Texts are at least as far apart as their lengths, and a long one is dear to compare.
+        let may_be_near = length.abs_diff(other.chars().count()) <= far;
+        may_be_near.then(|| strsim::damerau_levenshtein(&name, &other)).filter(|distance| *distance <= far)
+    };
+    among.filter_map(|other| Some((near(other)?, other))).min().map(|(_, other)| other)
 }

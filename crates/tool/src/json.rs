@@ -77,22 +77,7 @@ pub fn digest(value: &Value) -> String {
 /// The digest of some bytes: `b3:` and their BLAKE3 hash in hex.
 #[must_use]
 pub fn digest_bytes(bytes: &[u8]) -> String {
-    let mut digest = String::with_capacity(3 + 64);
-    digest.push_str("b3:");
-    digest.extend(hex(blake3::hash(bytes).as_bytes()).map(char::from));
-    digest
-}
-
-/// The 64 lowercase hex digits of a hash.
-#[must_use]
-pub fn hex(hash: &[u8; 32]) -> [u8; 64] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut digits = [0; 64];
-    for (two, byte) in digits.chunks_exact_mut(2).zip(hash) {
-        two[0] = DIGITS[usize::from(byte >> 4)];
-        two[1] = DIGITS[usize::from(byte & 15)];
-    }
-    digits
+    format!("b3:{}", blake3::hash(bytes).to_hex())
 }
 
 /// The JSON Schema of an object with these members and no others.

@@ -10,6 +10,7 @@ mod catalogue;
 mod config;
 mod fault;
 pub mod json;
+mod nearest;
 mod ordered;
 mod permit;
 mod plan;
@@ -29,6 +30,7 @@ pub use catalogue::{
 };
 pub use config::{ConfigFault, McpOperation, Meter, Notify, Parts, SecretRef, Secrets};
 pub use fault::{Blame, Code, Fault, FaultRow, Status};
+pub use nearest::nearest;
 pub use ordered::Ordered;
 pub use permit::{GateSeal, Permit};
 pub use plan::{Plan, Risk, Standing};

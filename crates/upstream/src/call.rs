@@ -45,7 +45,7 @@ impl Upstream {
             questions: 0,
             transport: "",
         };
-        let result = conversation.hold(request.clone()).await.map(outcome);
+        let result = conversation.hold(request.clone()).await;
         let tool = if request.method == "tools/call" { permit.tool().name.as_str() } else { "" };
         let operation = McpOperation {
             method: request.method,
@@ -114,10 +114,15 @@ impl Upstream {
     }
 }
 
-/// A result as it came. It has failed where it says so; of prompts and resources none does.
+/// A result as it came.
 fn outcome(raw: Box<RawValue>) -> Outcome {
-    let failed = Object::read(&raw).is_ok_and(|result| result.get("isError") == Some("true"));
+    let failed = Object::read(&raw).is_ok_and(|result| has_failed(&result));
     Outcome { failed, ..Outcome::content(raw.into()) }
+}
+
+/// A result has failed where it says so; of prompts and resources none does.
+fn has_failed(result: &Object<'_>) -> bool {
+    result.get("isError") == Some("true")
 }
 
 /// The params of a completion, with the prompt under its name there.
@@ -150,22 +155,22 @@ pub(crate) struct Conversation<'a> {
 
 impl<'a> Conversation<'a> {
     /// Asks, and asks again with what the caller answered, until there is a result.
-    async fn hold(&mut self, request: Request) -> Result<Box<RawValue>, UpstreamError> {
+    async fn hold(&mut self, request: Request) -> Result<Outcome, UpstreamError> {
         let mut round = request.clone();
         for _ in 0..=self.upstream.settings.rounds_max {
             let (peer, raw) = self.ask(&round).await?;
             if !peer.is_modern() {
-                return Ok(raw);
+                return Ok(outcome(raw));
             }
             let result = Object::read(&raw).map_err(|e| UpstreamError::protocol(e.to_string()))?;
             match mcp::result::kind(&result) {
-                ResultKind::Complete => {}
-                ResultKind::InputRequired => {
-                    round = self.next_round(&request, &result).await?;
-                    continue;
+                ResultKind::Complete => {
+                    let failed = has_failed(&result);
+                    return Ok(Outcome { failed, ..Outcome::content(raw.into()) });
                 }
+                ResultKind::InputRequired => round = self.next_round(&request, &result).await?,
                 ResultKind::Task if request.method == "tools/call" && self.talk.takes_tasks() => {
-                    return self.follow_task(&request, &result).await;
+                    return self.follow_task(&request, &result).await.map(outcome);
                 }
                 _ => {
                     let kind = excerpt(result.get(RESULT_TYPE).unwrap_or_default());
@@ -174,7 +179,6 @@ impl<'a> Conversation<'a> {
                     )));
                 }
             }
-            return Ok(raw);
         }
         let most = self.upstream.settings.rounds_max;
         Err(UpstreamError::protocol(format!("it asked its caller more than {most} times in one call")))

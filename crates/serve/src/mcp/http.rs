@@ -69,7 +69,7 @@ async fn post(mcp: &Arc<Mcp>, who: &Who, visit: &Visit, upload: Upload) -> Resul
     match &message {
         Message::Request(asked) if meta::era(version, &asked.method, &asked.params) == Era::Modern => {
             // Headers repeat the body for what stands between us and the client; at the local socket nothing does.
-            let checked = matches!(visit.peer, Peer::Network { .. });
+            let checked = visit.peer.address().is_some();
             Ok(modern::request(mcp, who, &visit.headers, checked, asked).await)
         }
         // A modern client has nothing to tell beside its requests: it cancels by closing the stream.

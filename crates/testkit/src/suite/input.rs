@@ -132,7 +132,7 @@ async fn what_it_can(asked: Asked) -> Result<Reply, Fault> {
         form("form", "What is your name?", "name", "string"),
         roots("roots"),
     ];
-    let questions: Vec<_> = all_of_them.into_iter().filter(|q| asked.talk.can_ask(q).is_ok()).collect();
+    let questions: Vec<_> = all_of_them.into_iter().filter(|q| asked.talk.could_ask(q)).collect();
     if questions.is_empty() {
         return said("The caller can answer nothing");
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use http::{HeaderName, HeaderValue};
 use place::address;
-use tool::{ConfigFault, ToolName, json::push_pointer};
+use tool::{ConfigFault, ToolName, json::push_pointer, nearest};
 use url::{Host, Url};
 
 use super::{
@@ -76,13 +76,9 @@ impl Faults {
     }
 
     fn unknown<'a>(&mut self, at: &[&str], what: &str, name: &str, known: impl Iterator<Item = &'a str>) {
-        let near = known
-            .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
-            .filter(|(score, _)| *score > 0.8)
-            .max_by(|a, b| a.0.total_cmp(&b.0));
         let fault = ConfigFault::new(pointer(at), format!("there is no {what} {name:?}"));
-        self.0.push(match near {
-            Some((_, near)) => fault.hint(format!("did you mean {near:?}?")),
+        self.0.push(match nearest(name, known) {
+            Some(near) => fault.hint(format!("did you mean {near:?}?")),
             None => fault,
         });
     }
