@@ -13,6 +13,7 @@ use mcp::{
     headers::{self, Content},
     sse::{EventId, Item, Reader},
 };
+use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use crate::{
@@ -32,6 +33,9 @@ const RESUME_WAIT: Duration = Duration::from_millis(500);
 const RESUME_WAIT_MAX: Duration = Duration::from_secs(30);
 /// The longest wait that a server that says no may ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+/// How long an answer is held back where its server says things on the stream of the session while it works: what it
+/// said last may come after the answer, which has another connection.
+const LAST_WORDS: Duration = Duration::from_millis(50);
 
 /// A place on the network.
 #[derive(Debug)]
@@ -100,6 +104,8 @@ impl Http {
             session: None,
             stream: Stream::Opening(opening),
             resumes_left: RESUMES_MAX,
+            speaks_aside: false,
+            held: None,
         })
     }
 
@@ -287,6 +293,10 @@ pub(crate) struct HttpExchange {
     pub(crate) session: Option<HeaderValue>,
     stream: Stream,
     resumes_left: u32,
+    /// True once something came for it on the stream of the session.
+    speaks_aside: bool,
+    /// The answer, and until when it is held back.
+    held: Option<(Came, Instant)>,
 }
 
 enum Stream {
@@ -298,7 +308,24 @@ enum Stream {
 impl HttpExchange {
     /// What comes next. May be dropped and called again.
     pub(crate) async fn next(&mut self, table: &Table) -> Result<Came, UpstreamError> {
-        let Self { http, agreed, ticket, session, stream, resumes_left } = self;
+        if self.held.is_none() {
+            match self.come(table).await? {
+                answer @ Came::Answer(..) if self.speaks_aside => {
+                    self.held = Some((answer, Instant::now() + LAST_WORDS));
+                }
+                came => return Ok(came),
+            }
+        }
+        let until = self.held.as_ref().map_or_else(Instant::now, |(_, until)| *until);
+        if let Ok(Some(came)) = timeout_at(until, self.ticket.aside()).await {
+            return Ok(came);
+        }
+        self.held.take().map(|(answer, _)| answer).ok_or(UpstreamError::Broken(None))
+    }
+
+    /// What comes next, as soon as it comes.
+    async fn come(&mut self, table: &Table) -> Result<Came, UpstreamError> {
+        let Self { http, agreed, ticket, session, stream, resumes_left, speaks_aside, .. } = self;
         let id = ticket.id.clone();
         let own = async {
             loop {
@@ -319,7 +346,10 @@ impl HttpExchange {
         };
         tokio::select! {
             biased;
-            came = ticket.next() => came,
+            came = ticket.next() => {
+                *speaks_aside |= matches!(came, Ok(Came::Note(_)));
+                came
+            }
             came = own => came,
         }
     }

@@ -253,6 +253,11 @@ impl Ticket {
             },
         }
     }
+
+    /// What comes for it beside its answer; `None` where nothing will.
+    pub(crate) async fn aside(&mut self) -> Option<Came> {
+        self.events.recv().await
+    }
 }
 
 impl Drop for Ticket {
