@@ -26,17 +26,41 @@ pub(crate) fn clean(value: &mut Value, profile: Hygiene, secret_names: &[String]
     removed
 }
 
-/// True where JSON text can be told to be clean without being parsed: plain ASCII without an escape, no name that
-/// stands twice, nothing in it of the shape of a secret, and no names to mask by. False says nothing.
+/// True where JSON text can be told to be clean without being parsed: ASCII that a person sees, no name that stands
+/// twice, nothing in it of the shape of a secret, and no names to mask by. False says nothing.
 ///
 /// The shapes are looked for in the whole text, so whatever is found in one of its strings is found here too.
 pub(crate) fn is_surely_clean(raw: &RawValue, secret_names: &[String]) -> bool {
     let json = raw.get();
-    let is_plain = |b: u8| ((0x20..0x7f).contains(&b) && b != b'\\') || b == b'\n' || b == b'\t';
+    let is_plain = |b: u8| (0x20..0x7f).contains(&b) || b == b'\n' || b == b'\t';
     secret_names.is_empty()
         && json.bytes().all(is_plain)
+        && without_escapes(json).is_some_and(|text| matches!(audit::mask_text(&text), Cow::Borrowed(_)))
         && tool::json::check(raw).is_ok()
-        && matches!(audit::mask_text(json), Cow::Borrowed(_))
+}
+
+/// JSON text with its strings as they are meant; `None` where one is written with an escape that may stand for something
+/// that a person does not see. What needs no more than these is mostly JSON or code within a string.
+fn without_escapes(json: &str) -> Option<Cow<'_, str>> {
+    let Some(first) = json.find('\\') else { return Some(Cow::Borrowed(json)) };
+    let mut text = String::with_capacity(json.len());
+    let mut rest = json;
+    let mut next = Some(first);
+    while let Some(at) = next {
+        text.push_str(&rest[..at]);
+        text.push(match rest.as_bytes().get(at + 1)? {
+            b'"' => '"',
+            b'\\' => '\\',
+            b'/' => '/',
+            b'n' => '\n',
+            b't' => '\t',
+            _ => return None,
+        });
+        rest = &rest[at + 2..];
+        next = rest.find('\\');
+    }
+    text.push_str(rest);
+    Some(Cow::Owned(text))
 }
 
 fn clean_value(value: &mut Value, profile: Hygiene, names: &[String], removed: &mut Removed) {
@@ -224,6 +248,10 @@ mod tests {
             (r#"{"a":"\u001b[31m"}"#, false),
             (r#"{"a":"naïve"}"#, false),
             (r#"{"a":1,"a":2}"#, false),
+            (r#"{"text":"{\"sum\":42,\"path\":\"C:\\\\a\/b\"}\n\tdone"}"#, true),
+            (r#"{"text":"token\n=\t\"abc"}"#, false),
+            (r#"{"text":"one\rtwo"}"#, false),
+            (r#"{"\/":1,"/":2}"#, false),
         ] {
             let raw = RawValue::from_string(json.to_owned()).unwrap();
             assert_eq!(is_surely_clean(&raw, &[]), expected, "{json}");
@@ -237,6 +265,7 @@ mod tests {
             any::<String>(),
             "[ -~]{0,40}",
             "(token|password)[:=] ?[a-z]{0,9}",
+            r#"[a-z\\"]?(token|api_key)["']?[ \n\t]{0,2}[:=][ \n\t]{0,2}["'\\]?[a-z"\\/]{0,9}"#,
             "sk_[a-z0-9]{6,12}"
         ];
         let leaf =

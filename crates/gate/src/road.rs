@@ -272,10 +272,11 @@ impl Journey {
         around: &Around,
     ) -> Result<Reply, Fault> {
         let tool = &granted.entry.tool;
+        // What is rarely taken and long is boxed, so that a call that only looks stays small.
         match change {
-            Some(change) => self.apply(granted, &change.id, around).await,
-            None if tool.approval == Approval::Needed => self.plan(granted, around).await,
-            None if tool.has_effect() => self.act(granted, around).await,
+            Some(change) => Box::pin(self.apply(granted, &change.id, around)).await,
+            None if tool.approval == Approval::Needed => Box::pin(self.plan(granted, around)).await,
+            None if tool.has_effect() => Box::pin(self.act(granted, around)).await,
             None => match tool.caching {
                 Caching::Off => self.look(granted, around).await,
                 Caching::For(keep) => self.look_cached(granted, around, keep).await,

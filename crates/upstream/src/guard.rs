@@ -4,20 +4,40 @@
 //! proxies of the environment, no cookies, and redirects are answers.
 
 use std::{
+    error::Error,
     io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
+    task::{Context, Poll},
     time::Duration,
+    vec,
 };
 
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::Uri;
+use http_body_util::Full;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{
+        self,
+        connect::{HttpConnector, dns::Name},
+    },
+    rt::{TokioExecutor, TokioTimer},
+};
 use place::{AllowPrivate, address};
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use rustls::crypto::aws_lc_rs;
+use tower_service::Service;
 use url::Url;
 
 use crate::error::UpstreamError;
 
 /// How long an unused connection is kept.
 const IDLE: Duration = Duration::from_secs(30);
+/// How long a connection is silent before the other side is asked for a sign of life, and between two such questions.
+const ALIVE: Duration = Duration::from_secs(15);
+/// How many of them stay unanswered before the connection is given up.
+const ALIVE_TRIES: u32 = 3;
 /// The most headers an answer may have.
 const HEADERS_MAX: usize = 100;
 /// The most that the headers of an answer may take over HTTP/2, in bytes.
@@ -64,63 +84,113 @@ impl Guard {
     }
 }
 
-struct Guarded(Arc<Guard>);
+type Cause = Box<dyn Error + Send + Sync>;
 
-impl Resolve for Guarded {
-    fn resolve(&self, name: Name) -> Resolving {
+/// Looks names up for the client; every address that it gives may be connected to.
+#[derive(Clone)]
+pub(crate) struct Resolver(Arc<Guard>);
+
+impl Service<Name> for Resolver {
+    type Response = vec::IntoIter<SocketAddr>;
+    type Error = Cause;
+    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
         let guard = Arc::clone(&self.0);
         Box::pin(async move {
             if name.as_str() != guard.host {
                 return Err(format!("asked for {:?} and guards {:?}", name.as_str(), guard.host).into());
             }
-            let found = guard.resolve().await?;
-            Ok(Box::new(found.into_iter()) as Addrs)
+            Ok(guard.resolve().await?.into_iter())
+        })
+    }
+}
+
+/// Connects, name and handshake included, within a time.
+#[derive(Clone)]
+pub(crate) struct Timely<C> {
+    connector: C,
+    time_max: Duration,
+}
+
+impl<C> Service<Uri> for Timely<C>
+where
+    C: Service<Uri, Error = Cause, Future: Send + 'static>,
+{
+    type Response = C::Response;
+    type Error = Cause;
+    type Future = BoxFuture<'static, Result<C::Response, Cause>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cause>> {
+        self.connector.poll_ready(cx)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let (connecting, time_max) = (self.connector.call(uri), self.time_max);
+        Box::pin(async move {
+            let connected = tokio::time::timeout(time_max, connecting).await;
+            connected
+                .unwrap_or_else(|_| Err(format!("no connection within {} ms", time_max.as_millis()).into()))
         })
     }
 }
 
 /// The client to one server.
+pub(crate) type Client = legacy::Client<Timely<HttpsConnector<HttpConnector<Resolver>>>, Full<Bytes>>;
+
+/// A client that reaches what its guard admits, over HTTP/1.1 or HTTP/2.
+///
+/// Error: the certificates that this system trusts cannot be read.
 pub(crate) fn client(
     guard: &Arc<Guard>,
     connect_timeout: Duration,
     idle_max: usize,
-) -> Result<reqwest::Client, reqwest::Error> {
-    reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .referer(false)
-        // Events have to come as they are written, not when a block of them is full.
-        .no_gzip()
-        .tcp_nodelay(true)
-        .connect_timeout(connect_timeout)
+) -> Result<Client, io::Error> {
+    let mut plain = HttpConnector::new_with_resolver(Resolver(Arc::clone(guard)));
+    plain.enforce_http(false);
+    plain.set_nodelay(true);
+    plain.set_keepalive(Some(ALIVE));
+    plain.set_keepalive_interval(Some(ALIVE));
+    plain.set_keepalive_retries(Some(ALIVE_TRIES));
+    let secure = HttpsConnectorBuilder::new()
+        .with_provider_and_platform_verifier(aws_lc_rs::default_provider())?
+        .https_or_http()
+        .enable_all_versions()
+        .wrap_connector(plain);
+    Ok(legacy::Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE)
         .pool_max_idle_per_host(idle_max)
         .http1_max_headers(HEADERS_MAX)
         .http2_max_header_list_size(HEADER_BYTES_MAX)
-        .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")))
-        .dns_resolver(Guarded(Arc::clone(guard)))
-        .build()
+        .build(Timely { connector: secure, time_max: connect_timeout }))
 }
 
 /// What a failure of the client is: our own refusal where the resolver made it, else how far it came.
-pub(crate) fn failed(error: reqwest::Error) -> UpstreamError {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+pub(crate) fn failed(error: legacy::Error) -> UpstreamError {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
     while let Some(inner) = cause {
         match inner.downcast_ref() {
             Some(UpstreamError::OwnNetwork { what, address, setting }) => {
                 return UpstreamError::OwnNetwork { what, address: *address, setting: setting.clone() };
             }
-            Some(UpstreamError::NoHost(_)) => return UpstreamError::NoHost(error.without_url().into()),
+            Some(UpstreamError::NoHost(_)) => return UpstreamError::NoHost(error.into()),
             _ => cause = inner.source(),
         }
     }
-    let error = error.without_url();
-    if error.is_timeout() && !error.is_connect() {
-        UpstreamError::Timeout
-    } else if error.is_connect() {
+    if error.is_connect() {
         UpstreamError::Connect(error.into())
     } else {
         UpstreamError::Broken(Some(error.into()))
     }
+}
+
+/// An answer that broke off.
+pub(crate) fn broken(error: hyper::Error) -> UpstreamError {
+    UpstreamError::Broken(Some(error.into()))
 }

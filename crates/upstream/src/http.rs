@@ -3,11 +3,14 @@
 //! Source: 2026-07-28 basic/transports/streamable-http; 2025-11-25 basic/transports, "Streamable HTTP", for what the
 //! older protocol adds: sessions, a stream of the session, streams that are taken up again.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::connect::HttpInfo;
 use mcp::{
     Id, Version,
     headers::{self, Content},
@@ -18,7 +21,7 @@ use url::Url;
 
 use crate::{
     error::UpstreamError,
-    guard::{self, Guard},
+    guard::{self, Client, Guard},
     request::Request,
     table::{Came, Progressed, Table, Ticket},
 };
@@ -37,16 +40,23 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 /// said last may come after the answer, which has another connection.
 const LAST_WORDS: Duration = Duration::from_millis(50);
 
+/// What we call ourselves.
+const AGENT: HeaderValue = HeaderValue::from_static(concat!("portcullis/", env!("CARGO_PKG_VERSION")));
+
 /// A place on the network.
 #[derive(Debug)]
 pub(crate) struct Http {
-    url: Url,
+    uri: Uri,
+    /// The address, where the URL has one in the place of a name: nobody looks it up, so it is checked with each request.
+    literal: Option<IpAddr>,
     guard: Arc<Guard>,
-    client: reqwest::Client,
-    /// The operator's headers.
+    client: Client,
+    /// What goes out with every request: the operator's headers and our name.
     headers: HeaderMap,
     bytes_max: usize,
 }
+
+type Response = http::Response<Incoming>;
 
 /// What was agreed on with the server; nothing yet where it is asked for the first time.
 #[derive(Clone, Debug, Default)]
@@ -64,14 +74,18 @@ impl Agreed {
 
 impl Http {
     /// A place, behind its guard.
+    ///
+    /// Error: a sentence that says why there is no client to it.
     pub(crate) fn new(
-        url: Url,
+        url: &Url,
         guard: Arc<Guard>,
-        headers: HeaderMap,
+        mut headers: HeaderMap,
         (connect_timeout, idle_max, bytes_max): (Duration, usize, usize),
-    ) -> Result<Self, reqwest::Error> {
-        let client = guard::client(&guard, connect_timeout, idle_max)?;
-        Ok(Self { url, guard, client, headers, bytes_max })
+    ) -> Result<Self, String> {
+        let uri = url.as_str().parse().map_err(|e| format!("{e}"))?;
+        let client = guard::client(&guard, connect_timeout, idle_max).map_err(|e| e.to_string())?;
+        headers.entry(header::USER_AGENT).or_insert(AGENT);
+        Ok(Self { uri, literal: place::literal(url), guard, client, headers, bytes_max })
     }
 
     /// Sends a request.
@@ -159,19 +173,22 @@ impl Http {
     async fn send(
         &self,
         method: Method,
-        sent: HeaderMap,
+        mut sent: HeaderMap,
         body: Vec<u8>,
-    ) -> Result<reqwest::Response, UpstreamError> {
-        if let Some(address) = place::literal(&self.url) {
+    ) -> Result<Response, UpstreamError> {
+        if let Some(address) = self.literal {
             self.guard.check(&[address])?;
         }
-        let mut request = self.client.request(method.clone(), self.url.clone()).headers(sent);
         if method == Method::POST {
-            request = request.header(header::CONTENT_TYPE, "application/json").body(body);
+            sent.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
-        let response = request.send().await.map_err(guard::failed)?;
-        if let Some(peer) = response.remote_addr() {
-            self.guard.check(&[peer.ip()])?;
+        let mut request = http::Request::new(Full::from(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = sent;
+        let response = self.client.request(request).await.map_err(guard::failed)?;
+        if let Some(info) = response.extensions().get::<HttpInfo>() {
+            self.guard.check(&[info.remote_addr().ip()])?;
         }
         Ok(response)
     }
@@ -217,7 +234,7 @@ fn says_why(body: &[u8]) -> bool {
     matches!(mcp::Message::parse(body), Ok(mcp::Message::Failure(_)))
 }
 
-fn refused(response: &reqwest::Response, agreed: &Agreed) -> UpstreamError {
+fn refused(response: &Response, agreed: &Agreed) -> UpstreamError {
     let status = response.status();
     if status == StatusCode::NOT_FOUND && agreed.session.is_some() {
         return UpstreamError::SessionGone;
@@ -228,15 +245,12 @@ fn refused(response: &reqwest::Response, agreed: &Agreed) -> UpstreamError {
     UpstreamError::Status { status: status.as_u16(), retry_after }
 }
 
-async fn read(mut response: reqwest::Response, bytes_max: usize) -> Result<Bytes, UpstreamError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(guard::failed)? {
-        if body.len() + chunk.len() > bytes_max {
-            return Err(UpstreamError::TooLarge(bytes_max));
-        }
-        body.extend_from_slice(&chunk);
+async fn read(response: Response, bytes_max: usize) -> Result<Bytes, UpstreamError> {
+    match Limited::new(response.into_body(), bytes_max).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(UpstreamError::TooLarge(bytes_max)),
+        Err(error) => Err(UpstreamError::Broken(Some(error))),
     }
-    Ok(body.into())
 }
 
 /// An answer that has begun.
@@ -248,7 +262,7 @@ enum Opened {
 /// A stream of events.
 #[derive(Debug)]
 pub(crate) struct Events {
-    response: reqwest::Response,
+    body: Incoming,
     reader: Reader,
     bytes_max: usize,
     /// How long to wait before the stream is taken up again.
@@ -256,8 +270,8 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    fn new(response: reqwest::Response, bytes_max: usize) -> Self {
-        Self { response, reader: Reader::new(bytes_max), bytes_max, retry: None }
+    fn new(response: Response, bytes_max: usize) -> Self {
+        Self { body: response.into_body(), reader: Reader::new(bytes_max), bytes_max, retry: None }
     }
 
     /// The next message, as bytes; `None` at the end. Events without data, and of other types, are none.
@@ -270,8 +284,9 @@ impl Events {
                 Some(Item::Event(_)) => {}
                 Some(Item::Retry(ms)) => self.retry = Some(Duration::from_millis(ms).min(RESUME_WAIT_MAX)),
                 Some(Item::TooLarge) => return Err(UpstreamError::TooLarge(self.bytes_max)),
-                None => match self.response.chunk().await.map_err(guard::failed)? {
-                    Some(chunk) => self.reader.feed(&chunk),
+                None => match self.body.frame().await.transpose().map_err(guard::broken)? {
+                    // What comes after a body is nothing to us.
+                    Some(frame) => frame.data_ref().into_iter().for_each(|piece| self.reader.feed(piece)),
                     None => return Ok(None),
                 },
             }

@@ -141,7 +141,7 @@ fn http(
     }
     let guard = Guard::new(name, &url, AllowPrivate::new(&config.allow_private));
     let bounds = (times.connect, config.concurrent_max as usize, config.message_bytes_max);
-    Http::new(url, guard, headers, bounds).map_err(|e| wrong(format!("no client can be made for it: {e}")))
+    Http::new(&url, guard, headers, bounds).map_err(|e| wrong(format!("no client can be made for it: {e}")))
 }
 
 fn resolve(
