@@ -326,7 +326,7 @@ impl Gate {
     pub fn swap(&self, snapshot: Arc<Snapshot>) {
         let old = self.snapshot.swap(Arc::clone(&snapshot));
         if old.hash != snapshot.hash {
-            // Rules decide about all lists, and they are part of the hash.
+            // Rules decide about all lists; they are part of the hash, as the lists are.
             for notice in [Notice::Tools, Notice::Prompts, Notice::Resources] {
                 self.notify(notice);
             }

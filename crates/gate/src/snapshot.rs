@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use serde_json::json;
+use serde_json::{json, value::RawValue};
 use state::ChangeRecord;
 use tool::{
     Audience, Caching, Completing, ConfigFault, Identity, Kind, Prompt, Provider, Purpose, Rate, Resource,
@@ -175,7 +175,8 @@ impl Catalogue {
     }
 
     /// Whether a tool of this name may come to be offered though it is not now.
-    pub(crate) fn may_come(&self, name: &str) -> bool {
+    #[must_use]
+    pub fn may_come(&self, name: &str) -> bool {
         may_be_offered(&self.providers, name)
     }
 
@@ -274,8 +275,9 @@ fn overridden(tool: &Tool, config: &ToolConfig) -> Tool {
     tool
 }
 
-/// A hash over all that decides about a call: rules, principals, limits and the definitions of the tools.
+/// A hash over all that decides about a call: rules, principals, limits and the definitions of what there is.
 fn hash(config: &Config, catalogue: &Catalogue) -> String {
+    let sent = |raw: &Option<Arc<RawValue>>| raw.as_ref().map(|raw| raw.get().to_owned());
     let tools: Vec<_> = catalogue
         .tools
         .iter()
@@ -283,9 +285,25 @@ fn hash(config: &Config, catalogue: &Catalogue) -> String {
             json!({
                 "name": tool.name, "about": tool.about, "input": tool.input, "output": tool.output,
                 "effect": tool.effect.as_str(), "source": tool.source, "admin": tool.audience == Audience::Admins,
+                "sent": sent(&tool.as_sent),
+            })
+        })
+        .collect();
+    let prompts = catalogue.prompts.values();
+    let prompts: Vec<_> = prompts
+        .map(|prompt| json!({ "name": prompt.name, "about": prompt.about, "tool": prompt.tool, "sent": sent(&prompt.as_sent) }))
+        .collect();
+    let resources = catalogue.resources.iter().chain(&catalogue.templates);
+    let resources: Vec<_> = resources
+        .map(|resource| {
+            json!({
+                "uri": resource.uri, "name": resource.name, "about": resource.about, "tool": resource.tool,
+                "sent": sent(&resource.as_sent),
             })
         })
         .collect();
     // The configuration's debug form names every field; it never leaves this function.
-    digest(&json!({ "config": format!("{config:?}"), "tools": tools }))
+    digest(
+        &json!({ "config": format!("{config:?}"), "tools": tools, "prompts": prompts, "resources": resources }),
+    )
 }

@@ -13,7 +13,8 @@ pub trait Provider: Send + Sync {
     /// Its name, as in the configuration: `sql`, `files`.
     fn name(&self) -> &str;
 
-    /// The tools it offers now. The catalogue takes them when it is built, and again after a reload.
+    /// The tools it offers now. The catalogue takes them when it is built: at the start, after a reload, and after
+    /// the room has said that a list of its has changed ([`Parts::notify`](crate::Parts::notify)).
     fn tools(&self) -> Arc<[Arc<Tool>]>;
 
     /// Whether a tool of this name may come to be offered though it is not now, as where its server is down: rules

@@ -75,7 +75,7 @@ pub struct UpstreamConfig {
     #[schemars(range(min = 1, max = 600_000))]
     pub connect_timeout_ms: u64,
     /// How long the opening of the house waits for it and for its lists, in milliseconds. What it offers later is
-    /// there after the next reload.
+    /// there as soon as it is known.
     #[serde(default = "defaults::start_wait_ms")]
     #[schemars(range(max = 600_000))]
     pub start_wait_ms: u64,

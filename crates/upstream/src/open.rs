@@ -19,7 +19,8 @@ use crate::{
 };
 
 /// Opens the section: connects to every server, all at once, and fetches what it offers. A server that cannot be
-/// reached offers nothing until a reload after it could be.
+/// reached offers nothing until it can be; what it offers then, and whatever
+/// changes later, is told by `notify`.
 ///
 /// Blocks until every server has answered or had its time; to be called where that is allowed, in a runtime.
 ///

@@ -1,4 +1,4 @@
-//! What is done at intervals while the house is open.
+//! What is done beside the calls while the house is open, mostly at intervals.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -38,6 +38,7 @@ impl Duties {
         let gate = Arc::clone(&core.gate);
         let prune = Duration::from_millis(prune);
         tasks.spawn(every(prune, stop.clone(), move || prune_artefacts(Arc::clone(&gate))));
+        tasks.spawn(Arc::clone(core).take_lists(stop.clone()));
         let (kept, clock) = (core.mcp_tasks(), core.clock());
         tasks.spawn(every(prune, stop, move || prune_tasks(Arc::clone(&kept), Arc::clone(&clock))));
         Self { source, tasks }

@@ -7,6 +7,7 @@ mod bootstrap;
 mod duties;
 mod house;
 mod notices;
+mod relist;
 mod reload;
 mod rooms;
 mod samples;
@@ -69,6 +70,7 @@ pub(crate) struct Core {
     metrics: Arc<Metrics>,
     gate: Arc<Gate>,
     rooms: Mutex<Rooms>,
+    notices: Notices,
     loaded: Mutex<Arc<Loaded>>,
     reloading: tokio::sync::Mutex<()>,
     live: OnceLock<Live>,
@@ -203,13 +205,14 @@ impl App {
             metrics,
             gate: Gate::new(gate_parts, snapshot),
             rooms: Mutex::new(rooms),
+            notices,
             loaded: Mutex::new(Arc::new(loaded)),
             reloading: tokio::sync::Mutex::new(()),
             live: OnceLock::new(),
             tasks: TaskTracker::new(),
             ending: CancellationToken::new(),
         });
-        notices.attach(&core.gate);
+        core.notices.attach(&core.gate);
         house.attach(&core);
         let mut app = Self { core, samples, telemetry: Some(telemetry), duties: None, shown: Vec::new() };
         app.begin(purpose).await?;
@@ -404,7 +407,8 @@ fn snapshot(loaded: &Loaded, rooms: &Rooms) -> Result<Arc<Snapshot>, Vec<ConfigF
     let snapshot = Snapshot::build(loaded.config.gate(), rooms.providers())?;
     let tools: Vec<String> = snapshot.catalogue.tools().iter().map(|tool| tool.name.to_string()).collect();
     let operations = loaded.config.operations.iter();
-    let faults = operations.filter(|(_, to)| !snapshot.catalogue.knows(&to.tool)).map(|(name, to)| {
+    let is_nothing = |tool: &str| !snapshot.catalogue.knows(tool) && !snapshot.catalogue.may_come(tool);
+    let faults = operations.filter(|(_, to)| is_nothing(&to.tool)).map(|(name, to)| {
         let mut at = "/operations".to_owned();
         tool::json::push_pointer(&mut at, name);
         let instead = "`portcullis tools` lists what there is";

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tool::Provider;
 
-use super::{Core, notices::Notices, parts, snapshot};
+use super::{Core, parts, snapshot};
 use crate::{
     apart,
     config::{self, Problems},
@@ -59,7 +59,7 @@ impl Core {
             None => config::from_environment(&data::environment, &before.base_dir)?,
         };
         let changed = changed_sections(&before.value, &loaded.value);
-        let parts = parts(&loaded, &self.metrics, &self.clock, &Notices::to(&self.gate));
+        let parts = parts(&loaded, &self.metrics, &self.clock, &self.notices);
         let place = |faults| config::locate_faults(&loaded, faults, &data::environment);
         let faults = apart::check(&loaded, &self.folder.dir);
         if !faults.is_empty() {

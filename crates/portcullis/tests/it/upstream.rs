@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 
 use crate::{
     app::{App, until},
+    beds,
+    client::Client,
     fixture::{Fixture, program},
 };
 
@@ -67,11 +69,66 @@ fn a_server_that_is_down_keeps_nobody_from_starting_and_is_found_later() {
     assert!(!names(&app).contains(&"late_greet".to_owned()));
     assert!(app.log().contains("a tool server cannot be reached"));
     std::os::unix::fs::symlink(program, &link).unwrap();
-    until("it is connected", || app.log().contains("a tool server is connected"));
-    // What it offers is taken with the next look at the configuration.
-    until("its tools are there", || {
-        app.done("config_reload", &json!({}));
-        names(&app).contains(&"late_greet".to_owned())
-    });
+    until("its tools are there", || names(&app).contains(&"late_greet".to_owned()));
+    assert!(app.log().contains("a tool server is connected"));
     assert_eq!(app.done("late_greet", &json!({ "name": "Ada" }))["content"][0]["text"], "Hello, Ada!");
+}
+
+/// An older server whose one tool is called what a file says, and that says so when the file changes.
+const FICKLE: &str = r#"
+import json, sys, threading, time
+path = sys.argv[1]
+lock = threading.Lock()
+def read():
+    return open(path).read().strip()
+def say(message):
+    with lock:
+        print(json.dumps({"jsonrpc": "2.0", **message}), flush=True)
+def watch(last):
+    while True:
+        time.sleep(0.05)
+        if read() != last:
+            last = read()
+            say({"method": "notifications/tools/list_changed"})
+threading.Thread(target=watch, args=(read(),), daemon=True).start()
+for line in sys.stdin:
+    asked = json.loads(line)
+    if "id" not in asked:
+        continue
+    if asked["method"] == "initialize":
+        result = {"protocolVersion": "2025-11-25", "capabilities": {"tools": {"listChanged": True}}, "serverInfo": {"name": "fickle", "version": "1"}}
+    elif asked["method"] == "tools/list":
+        result = {"tools": [{"name": read(), "inputSchema": {"type": "object"}}]}
+    elif asked["method"] == "tools/call":
+        result = {"content": [{"type": "text", "text": "I am " + asked["params"]["name"]}]}
+    else:
+        result = {}
+    say({"id": asked["id"], "result": result})
+"#;
+
+#[test]
+fn a_list_that_changes_is_taken_recorded_and_told() {
+    let Some(python) = beds::program("python") else { return };
+    let home = tempfile::tempdir().unwrap();
+    let (script, says) = (home.path().join("fickle.py"), home.path().join("says"));
+    std::fs::write(&script, FICKLE).unwrap();
+    std::fs::write(&says, "one").unwrap();
+    let app = with(
+        &json!({ "fickle": { "command": [python.get_program().to_str(), script, says], "protocol": "legacy" } }),
+    );
+    assert!(names(&app).contains(&"fickle_one".to_owned()), "{}", app.log());
+    let listener = Client::with_session(app.addr, &app.key, &json!({}));
+    let mut notices = listener.open("GET", &Value::Null);
+    std::fs::write(&says, "two").unwrap();
+    // Who is told looks at once, and finds the new list.
+    assert_eq!(notices.next().unwrap()["method"], "notifications/tools/list_changed");
+    assert!(names(&app).contains(&"fickle_two".to_owned()), "{}", app.log());
+    assert_eq!(app.done("fickle_two", &json!({}))["content"][0]["text"], "I am two");
+    assert_eq!(app.call("fickle_one", &json!({})).status, 404);
+    let told = app.cli(&["audit", "tail", "--event", "catalogue.changed", "--json"]);
+    let record: Value = serde_json::from_str(told.out.trim()).unwrap_or_else(|e| panic!("{e}: {told:?}"));
+    assert_eq!(
+        (&record["added"], &record["removed"], &record["changed"]),
+        (&json!(["fickle_two"]), &json!(["fickle_one"]), &json!([]))
+    );
 }
