@@ -156,9 +156,18 @@ async fn serve(app: &App, log: &Log, announce: impl FnOnce(&Ready<'_>)) -> Resul
     Ok(())
 }
 
-/// What comes from outside: signals, and changes of the configuration's file.
+/// Ends with the next change of any; never, where nothing is watched.
+async fn any(changes: &mut [watch::Changes]) {
+    if changes.is_empty() {
+        return std::future::pending().await;
+    }
+    let next = changes.iter_mut().map(|watched| Box::pin(watched.next()));
+    futures_util::future::select_all(next).await;
+}
+
+/// What comes from outside: signals, and changes of the configuration's files.
 struct Outside {
-    changes: watch::Changes,
+    changes: Vec<watch::Changes>,
     term: Signal,
     int: Signal,
     hup: Signal,
@@ -167,16 +176,18 @@ struct Outside {
 impl Outside {
     /// Begins to listen. What comes from now on is not missed.
     fn listen(core: &Core) -> std::io::Result<Self> {
-        let watching = core.loaded().config.upkeep.watch_config;
-        let file = core.loaded().file.clone().filter(|_| watching);
-        let changes = match file.as_deref().map(watch::changes) {
-            Some(Ok(changes)) => changes,
-            Some(Err(error)) => {
-                tracing::warn!(error = %error, "the configuration file cannot be watched; send SIGHUP after a change");
-                watch::Changes::none()
+        let loaded = core.loaded();
+        let files = loaded.file.iter().chain(&loaded.imported).filter(|_| loaded.config.upkeep.watch_config);
+        let mut changes = Vec::new();
+        for file in files {
+            match watch::changes(file) {
+                Ok(watched) => changes.push(watched),
+                Err(error) => {
+                    let file = file.display();
+                    tracing::warn!(%error, %file, "the configuration file cannot be watched; send SIGHUP after a change");
+                }
             }
-            None => watch::Changes::none(),
-        };
+        }
         let (term, int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         Ok(Self { changes, term, int, hup: signal(SignalKind::hangup())? })
     }
@@ -192,7 +203,7 @@ impl Outside {
                     reload(&core, "SIGHUP").await;
                     continue;
                 }
-                () = self.changes.next() => {
+                () = any(&mut self.changes) => {
                     reload(&core, "file").await;
                     continue;
                 }

@@ -15,10 +15,6 @@ const QUIET: Duration = Duration::from_millis(250);
 
 /// The changes of one file.
 pub(crate) struct Changes {
-    watched: Option<Watched>,
-}
-
-struct Watched {
     events: mpsc::Receiver<()>,
     file: PathBuf,
     content: Option<[u8; 32]>,
@@ -38,26 +34,20 @@ pub(crate) fn changes(file: &Path) -> notify::Result<Changes> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     watcher.watch(folder, RecursiveMode::NonRecursive)?;
     let file = file.to_owned();
-    Ok(Changes { watched: Some(Watched { events, content: digest(&file), file, _watcher: watcher }) })
+    Ok(Changes { events, content: digest(&file), file, _watcher: watcher })
 }
 
 impl Changes {
-    /// The changes of nothing.
-    pub(crate) fn none() -> Self {
-        Self { watched: None }
-    }
-
-    /// Ends when the file has another content than before; never, where nothing is watched.
+    /// Ends when the file has another content than before. Whoever drops it in between looks at the file again.
     pub(crate) async fn next(&mut self) {
-        let Some(watched) = &mut self.watched else { return std::future::pending().await };
         loop {
-            if watched.events.recv().await.is_none() {
+            if self.events.recv().await.is_none() {
                 return std::future::pending().await;
             }
-            let content = settled(&watched.file).await;
+            let content = settled(&self.file).await;
             // A file that is away for a moment is being replaced.
-            if content.is_some() && content != watched.content {
-                watched.content = content;
+            if content.is_some() && content != self.content {
+                self.content = content;
                 return;
             }
         }

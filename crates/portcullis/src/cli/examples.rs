@@ -33,6 +33,7 @@ pub(super) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
             ("portcullis serve portcullis.yaml", "what the file says"),
             ("portcullis serve portcullis.yaml --listen 0.0.0.0:8000", "the same, for other machines too"),
             ("portcullis serve", "./portcullis.yaml, else the environment"),
+            ("portcullis serve --mcp-json ~/.claude.json", "the tool servers of a client"),
         ],
     ),
     (

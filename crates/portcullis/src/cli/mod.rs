@@ -17,6 +17,7 @@ mod stdio;
 #[allow(clippy::unwrap_used)]
 mod tests;
 mod tools;
+mod whole;
 
 use std::{path::PathBuf, process::ExitCode};
 

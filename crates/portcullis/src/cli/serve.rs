@@ -1,12 +1,19 @@
 //! `portcullis serve`: the server.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
+use serde_json::Value;
 
-use super::{Exit, Failure, Globals, Out};
+use super::{
+    Exit, Failure, Globals, Out,
+    whole::{self, Made},
+};
 use crate::{
-    data,
+    data::{self, CONFIG_FILE},
     log::LogTo,
     serving::{self, Start},
 };
@@ -19,12 +26,25 @@ use crate::{
 pub(crate) struct ServeArgs {
     /// The configuration
     file: Option<PathBuf>,
+    /// Instead of a configuration: put every server of this file behind the gate
+    ///
+    /// The file is one of an MCP client: JSON with `mcpServers`, or with `servers` as VS Code has it. One key is made and
+    /// printed, which may call every tool of theirs; `--json` prints the line of `demo --json`. The configuration is
+    /// written to the data folder (a fresh one, unless --data names one), where you can change it while the server runs.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["file", "config"])]
+    mcp_json: Option<PathBuf>,
     /// Listen here instead of at `server.listen`
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
 }
 
+/// The configuration of `--mcp-json`: an ordinary one.
+const GATEWAY: &str = include_str!("../../../../examples/gateway/portcullis.yaml");
+
 pub(super) async fn run(args: ServeArgs, globals: &Globals, out: &Out) -> Result<(), Failure> {
+    if let Some(file) = &args.mcp_json {
+        return run_gateway(file, args.listen, globals, out).await;
+    }
     let file = args.file.as_deref().or(globals.config.as_deref());
     let loaded = data::load(file).map_err(|problems| {
         out.problems(&problems);
@@ -38,4 +58,43 @@ pub(super) async fn run(args: ServeArgs, globals: &Globals, out: &Out) -> Result
         }
     })
     .await
+}
+
+/// Serves what a client's file of servers names.
+async fn run_gateway(
+    file: &Path,
+    listen: Option<SocketAddr>,
+    globals: &Globals,
+    out: &Out,
+) -> Result<(), Failure> {
+    let cannot =
+        |e: std::io::Error| Failure::new(Exit::Failed, format!("{} cannot be read: {e}", file.display()));
+    let path = file.canonicalize().map_err(cannot)?;
+    let path = path.to_str().ok_or_else(|| {
+        Failure::new(Exit::Failed, format!("the path {} is not UTF-8 text", file.display()))
+    })?;
+    // A text of JSON is one of YAML.
+    let quoted = Value::from(path.replace("${", "$${")).to_string();
+    let text = || {
+        let text = GATEWAY.replace("\nmcp_json: mcp.json\n", &format!("\nmcp_json: {quoted}\n"));
+        // The folder of the file is the data folder itself.
+        text.replace("\ndata_dir: data\n", "\ndata_dir: .\n")
+    };
+    whole::run(Made { name: "gateway", text: &text, try_it: &try_it }, listen, globals, out).await
+}
+
+fn try_it(url: &str, key: &str, dir: &str) -> String {
+    format!(
+        "Point a client at it:
+
+  portcullis install claude-code --url {url}/mcp     (or another client; PORTCULLIS_KEY={key})
+
+Then, in another terminal:
+
+  portcullis tools                          what can be called
+  portcullis health                         how the servers are
+  portcullis audit tail -n 3                who did what
+  $EDITOR {dir}/{CONFIG_FILE}               changes hold at once
+"
+    )
 }

@@ -58,6 +58,11 @@ impl Document {
 
     /// Sets a member that an environment variable stands for; the objects above it are made.
     pub(crate) fn set(&mut self, pointer: &str, value: Value, variable: &'static str) {
+        self.put(pointer, value);
+        self.came_from(pointer, variable);
+    }
+
+    fn put(&mut self, pointer: &str, value: Value) {
         let mut at = &mut self.value;
         for part in pointer.split('/').skip(1) {
             if !at.is_object() {
@@ -67,13 +72,39 @@ impl Document {
             at = map.entry(part.replace("~1", "/").replace("~0", "~")).or_insert(Value::Null);
         }
         *at = value;
-        self.came_from(pointer, variable);
     }
 
     /// Says which environment variable a member stands for.
     pub(crate) fn came_from(&mut self, pointer: &str, variable: &'static str) {
         let spot = Spot { key: None, value: None, variable: Some(variable), expanded: Expanded::Plain };
         self.spots.insert(pointer.to_owned(), spot);
+    }
+
+    /// Sets a member that another file has, unless it is there; the objects above it are made. It is never shown, and what
+    /// is wrong with it is told at the member `from`, which names the file.
+    pub(crate) fn lay_under(&mut self, pointer: &str, value: Value, from: &str) {
+        if self.value.pointer(pointer).is_some() {
+            return;
+        }
+        let place = self.spot(from).and_then(|spot| spot.value);
+        self.mark(pointer, &value, place);
+        self.put(pointer, value);
+    }
+
+    /// Notes of a value and of all in it that it came from outside the file.
+    fn mark(&mut self, pointer: &str, value: &Value, place: Option<Place>) {
+        match value {
+            Value::Object(members) => {
+                members.iter().for_each(|(name, member)| self.mark(&child(pointer, name), member, place));
+            }
+            Value::Array(items) => {
+                items.iter().enumerate().for_each(|(i, item)| self.mark(&child(pointer, i), item, place));
+            }
+            _ => {
+                let spot = Spot { key: None, value: place, variable: None, expanded: Expanded::Quoted };
+                self.spots.insert(pointer.to_owned(), spot);
+            }
+        }
     }
 
     /// Leaves a member out, or the list that it is an item of: the places of the others must stay as they are.

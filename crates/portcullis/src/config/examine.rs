@@ -51,6 +51,7 @@ impl Examined {
             shown: document.shown(),
             base_dir,
             file: None,
+            imported: Vec::new(),
             notes: Vec::new(),
             takes_placeholders: false,
         };

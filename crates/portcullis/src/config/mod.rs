@@ -8,6 +8,7 @@ mod document;
 mod environment;
 mod examine;
 mod expand;
+mod import;
 mod problem;
 mod schema;
 mod sections;
@@ -44,6 +45,8 @@ pub(crate) struct Loaded {
     pub base_dir: PathBuf,
     /// The file it came from; `None` for the environment.
     pub file: Option<PathBuf>,
+    /// Files that it names and that belong to it.
+    pub imported: Vec<PathBuf>,
     /// What the operator should know of it, for the log.
     pub notes: Vec<String>,
     /// Whether placeholders are taken for secrets: only for trying things out (`ENVIRONMENT=development`).
@@ -96,10 +99,15 @@ pub(crate) fn examine_text(
         let hint = "`portcullis demo` shows a whole one; `server: {}` is enough to start with";
         return Err(fail(problem.hint(Some(hint.to_owned()))));
     };
-    let (document, mut problems) = Document::from_tree(tree, lookup);
+    let (mut document, mut problems) = Document::from_tree(tree, lookup);
     let unknown: Vec<String> = problems.iter().map(|problem| problem.pointer.clone()).collect();
     problems.extend(parsed.problems);
-    Examined::new((name, text), document, problems, &unknown, base_dir)
+    let (imported, wrong) = import::servers(&mut document, &base_dir, lookup);
+    let wrong = wrong.into_iter().map(|problem| document.locate(problem, On::Value));
+    problems.extend(wrong);
+    let mut examined = Examined::new((name, text), document, problems, &unknown, base_dir)?;
+    examined.loaded.imported = imported;
+    Ok(examined)
 }
 
 /// The data folder of a file, without looking at anything else in it; by default `data` beside the file.

@@ -50,6 +50,9 @@ pub(crate) struct Config {
     pub resources: Option<content::resources::Config>,
     /// MCP servers behind the gate, by name: their tools, prompts and resources are offered as ours.
     pub upstreams: Option<upstream::Config>,
+    /// Files of MCP clients whose servers are taken too, as if they stood in `upstreams`: JSON with `mcpServers`, or with
+    /// `servers` as VS Code has it. What `upstreams` says of a server of the same name is laid over it.
+    pub mcp_json: Option<McpJson>,
     /// Sample services, for trying things out.
     pub lab: Option<lab::Config>,
     /// The audit log.
@@ -66,6 +69,17 @@ pub(crate) struct Config {
     pub telemetry: telemetry::Config,
     /// How the server watches itself.
     pub upkeep: UpkeepConfig,
+}
+
+/// One file or several.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "the files are read before the configuration has its types")]
+pub(crate) enum McpJson {
+    /// One.
+    One(PathBuf),
+    /// Several; of two servers with one name the first counts.
+    Several(Vec<PathBuf>),
 }
 
 /// Answers that are given again, of tools that allow it.

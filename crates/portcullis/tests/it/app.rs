@@ -72,8 +72,20 @@ impl App {
         Self::begin(home, String::new())
     }
 
+    /// The servers of a client's file behind the gate: `serve --mcp-json`.
+    pub(crate) fn gateway(servers: &Value) -> Self {
+        let home = tempfile::Builder::new().prefix("portcullis-it-").tempdir().unwrap();
+        let file = home.path().join("mcp.json");
+        fs::write(&file, servers.to_string()).unwrap();
+        Self::begun(home, String::new(), &["serve", "--mcp-json", file.to_str().unwrap()])
+    }
+
     fn begin(home: TempDir, lab: String) -> Self {
-        let (server, ready) = launch(home.path());
+        Self::begun(home, lab, DEMO)
+    }
+
+    fn begun(home: TempDir, lab: String, how: &[&str]) -> Self {
+        let (server, ready) = launch(home.path(), how);
         let word = |name: &str| ready[name].as_str().unwrap_or_default().to_owned();
         let url = word("url");
         let addr = url.trim_start_matches("http://").parse().unwrap();
@@ -100,7 +112,7 @@ impl App {
 
     /// Starts it again in the same folder, with the same keys.
     pub(crate) fn restart(&mut self) {
-        let (server, ready) = launch(self.home.path());
+        let (server, ready) = launch(self.home.path(), DEMO);
         self.server = server;
         ready["url"].as_str().unwrap().clone_into(&mut self.url);
         self.addr = self.url.trim_start_matches("http://").parse().unwrap();
@@ -231,10 +243,13 @@ pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
     }
 }
 
-fn launch(home: &Path) -> (Child, Value) {
+/// How most are started; in a folder with a configuration it goes by that.
+const DEMO: &[&str] = &["demo"];
+
+fn launch(home: &Path, how: &[&str]) -> (Child, Value) {
     let log = fs::OpenOptions::new().create(true).append(true).open(home.join("server.log")).unwrap();
     let mut command = program(home);
-    command.args(["demo", "--json", "--listen", "127.0.0.1:0", "--data"]).arg(home.join("data"));
+    command.args(how).args(["--json", "--listen", "127.0.0.1:0", "--data"]).arg(home.join("data"));
     let mut server = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();

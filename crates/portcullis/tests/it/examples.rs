@@ -42,6 +42,13 @@ fn runbooks() -> PathBuf {
 }
 
 #[test]
+fn the_example_of_a_gateway_starts_though_its_server_is_down() {
+    let app = App::of_folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/gateway"));
+    assert_eq!(app.get("/mcp/tools", Some(&app.key)).json(), json!([]));
+    assert!(app.log().contains("a tool server cannot be reached"), "{}", app.log());
+}
+
+#[test]
 fn the_example_of_runbooks() {
     let app = App::of_folder(&runbooks());
     let page = app.done("list_customers", &json!({ "limit": 2 }));

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    app::{App, until},
+    app::{App, alone, until},
     beds,
     client::Client,
     fixture::{Fixture, program},
@@ -72,6 +72,54 @@ fn a_server_that_is_down_keeps_nobody_from_starting_and_is_found_later() {
     until("its tools are there", || names(&app).contains(&"late_greet".to_owned()));
     assert!(app.log().contains("a tool server is connected"));
     assert_eq!(app.done("late_greet", &json!({ "name": "Ada" }))["content"][0]["text"], "Hello, Ada!");
+}
+
+#[test]
+fn the_servers_of_a_client_are_put_behind_the_gate_by_one_command() {
+    let (Some(program), Some(served)) = (program(), Fixture::start()) else { return };
+    let near = json!({ "command": program, "args": ["--stdio"], "env": { "WHO": "${USER:-nobody}" } });
+    let far = json!({ "type": "http", "url": served.url });
+    let app = App::gateway(&json!({ "mcpServers": { "near": near, "far side": far } }));
+    let names = || names(&app);
+    assert!(
+        names().contains(&"near_greet".to_owned()) && names().contains(&"far_side_greet".to_owned()),
+        "{:?}",
+        names()
+    );
+    for tool in ["near_greet", "far_side_greet"] {
+        assert_eq!(app.done(tool, &json!({ "name": "Ada" }))["content"][0]["text"], "Hello, Ada!", "{tool}");
+    }
+    // It is a configuration as any other, and the client's file is a part of it.
+    let config = app.data().join("portcullis.yaml");
+    let checked = alone(app.home(), &["check", config.to_str().unwrap()]);
+    assert_eq!(checked.code, 0, "{checked:?}");
+    std::fs::write(app.home().join("mcp.json"), json!({ "mcpServers": { "near": near } }).to_string())
+        .unwrap();
+    until("the other server is gone", || !names().contains(&"far_side_greet".to_owned()));
+    std::fs::write(app.home().join("mcp.json"), "{").unwrap();
+    until("it is refused", || app.log().contains("the configuration is not taken"));
+    assert_eq!(app.done("near_greet", &json!({ "name": "Ada" }))["content"][0]["text"], "Hello, Ada!");
+}
+
+#[test]
+fn what_is_wrong_with_a_client_s_file_is_said() {
+    let home = tempfile::tempdir().unwrap();
+    for (text, said) in [
+        (None, "mcp.json cannot be read: No such file or directory"),
+        (Some("{}"), "it has neither `mcpServers` nor `servers`"),
+        (
+            Some(r#"{"mcpServers":{"x":{"command":"${NOT_SET_HERE}"}}}"#),
+            "the server \"x\" cannot be taken: `command`: the environment variable NOT_SET_HERE is not set",
+        ),
+    ] {
+        if let Some(text) = text {
+            std::fs::write(home.path().join("mcp.json"), text).unwrap();
+        }
+        let failed = alone(home.path(), &["serve", "--mcp-json", "mcp.json", "--data", "data"]);
+        assert!(failed.code == 1 && failed.err.contains(said), "{failed:?}");
+    }
+    let both = alone(home.path(), &["serve", "a.yaml", "--mcp-json", "mcp.json"]);
+    assert!(both.code == 2 && both.err.contains("cannot be used with"), "{both:?}");
 }
 
 /// An older server whose one tool is called what a file says, and that says so when the file changes.
