@@ -6,8 +6,8 @@ use std::{
 use expect_test::{Expect, expect};
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use state::{
-    Artefact, Artefacts, ChangeFilter, Changes, Keys, Ledger, LedgerKey, Sessions, StateError, Tasks, Usage,
-    UsageCount,
+    Artefact, Artefacts, ChangeFilter, Changes, Keys, Ledger, LedgerKey, Pins, Sessions, StateError, Tasks,
+    Usage, UsageCount,
 };
 use tempfile::TempDir;
 use tool::Timestamp;
@@ -74,6 +74,12 @@ async fn the_sessions_contract_holds() {
     contract::sessions(&(open(&folder).await as Arc<dyn Sessions>)).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pins_contract_holds() {
+    let folder = TempDir::new().unwrap();
+    contract::pins(&(open(&folder).await as Arc<dyn Pins>)).await;
+}
+
 /// Everything that the tests below have put into a store, as text.
 async fn all_of(store: &SqliteStore) -> String {
     let mut text = format!("{:?}\n", Keys::list(store).await.unwrap());
@@ -87,7 +93,8 @@ async fn all_of(store: &SqliteStore) -> String {
     let artefact = Artefacts::read(store, "art_last", "alice", 65_000, 1_000, now).await.unwrap();
     let task = Tasks::get(store, "full").await.unwrap();
     let session = Sessions::get(store, "full").await.unwrap();
-    text + &format!("{usage:?}\n{artefact:?}\n{task:?}\n{session:?}")
+    let pins = Pins::pinned(store, "replaced").await.unwrap();
+    text + &format!("{usage:?}\n{artefact:?}\n{task:?}\n{session:?}\n{pins:?}")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -99,6 +106,7 @@ async fn opening_the_file_again_finds_everything() {
     contract::changes(&(store.clone() as Arc<dyn Changes>)).await;
     contract::tasks(&(store.clone() as Arc<dyn Tasks>)).await;
     contract::sessions(&(store.clone() as Arc<dyn Sessions>)).await;
+    contract::pins(&(store.clone() as Arc<dyn Pins>)).await;
     let now: Timestamp = "2026-11-22T00:00:00Z".parse().unwrap();
     let artefact = Artefact {
         handle: "art_last".to_owned(),
@@ -175,7 +183,7 @@ async fn a_file_that_cannot_be_the_store_is_refused() {
     for name in ["newer.db", "altered.db", "torn.db"] {
         SqliteStore::open(&at(name)).await.unwrap().close().await;
     }
-    tamper(&at("newer.db"), "INSERT INTO _sqlx_migrations VALUES (3, 'next', '2027-01-01', true, x'00', 1)")
+    tamper(&at("newer.db"), "INSERT INTO _sqlx_migrations VALUES (4, 'next', '2027-01-01', true, x'00', 1)")
         .await;
     tamper(&at("altered.db"), "UPDATE _sqlx_migrations SET checksum = x'00'").await;
     let torn = fs::read(at("torn.db")).unwrap();
@@ -202,7 +210,7 @@ async fn a_file_that_cannot_be_the_store_is_refused() {
             cannot open the store "<folder>/text.db/store.db": Not a directory (os error 20); its folder must exist, and this user must be able to write to both
             cannot open the store "<folder>/text.db": it is damaged or no SQLite database; move it away and put back a copy
             cannot open the store "<folder>/foreign.db": it is the database of another program; choose another file
-            cannot open the store "<folder>/newer.db": it was written by a newer version of portcullis (its schema has step 3, this version knows 2); start that version again, or put back a copy from before the upgrade
+            cannot open the store "<folder>/newer.db": it was written by a newer version of portcullis (its schema has step 4, this version knows 3); start that version again, or put back a copy from before the upgrade
             cannot open the store "<folder>/altered.db": its schema was made by another build of portcullis (step 1 differs); start the build that made it, or put back a copy from before it
             cannot open the store "<folder>/torn.db": it is damaged or no SQLite database; move it away and put back a copy"#]],
     );

@@ -13,7 +13,12 @@ use tool::{
     json::{closed_object, parse},
 };
 
-use crate::{filter::Filter, lists::Listed, names::Names};
+use crate::{
+    filter::Filter,
+    lists::Listed,
+    names::Names,
+    pinning::{Held, Offered, Pinning, Verdict},
+};
 
 /// The largest description of one item that is taken, in bytes.
 const ITEM_BYTES_MAX: usize = 256 * 1024;
@@ -60,6 +65,10 @@ pub(crate) struct Catalogue {
     reader: Option<ToolName>,
     /// How many items were left out.
     pub(crate) left_out: usize,
+    /// Tools that are held back, since they are not what they were.
+    pub(crate) held: Vec<Held>,
+    /// Tools that are taken now.
+    pub(crate) fresh: Vec<Offered>,
 }
 
 /// What URIs a template stands for.
@@ -72,8 +81,8 @@ enum Pattern {
 
 impl Catalogue {
     /// The nouns for what was listed.
-    pub(crate) fn build(shape: &Shape, listed: &Listed) -> Self {
-        let mut built = Builder { shape, names: Names::default(), catalogue: Self::default() };
+    pub(crate) fn build(shape: &Shape, listed: &Listed, pinning: &Pinning) -> Self {
+        let mut built = Builder { shape, pinning, names: Names::default(), catalogue: Self::default() };
         built.tools(&listed.tools);
         built.prompts(&listed.prompts);
         built.resources(listed);
@@ -133,6 +142,7 @@ impl Pattern {
 
 struct Builder<'a> {
     shape: &'a Shape,
+    pinning: &'a Pinning,
     names: Names,
     catalogue: Catalogue,
 }
@@ -145,9 +155,23 @@ impl Builder<'_> {
         let names = self.assign(&offered);
         for ((origin, item), name) in offered.iter().zip(names) {
             match name.ok_or_else(twice).and_then(|name| self.tool(origin, item, &name)) {
-                Ok(tool) => self.catalogue.tools.push(Arc::new(tool)),
+                Ok(tool) => self.judge(origin, item, tool),
                 Err(why) => self.leave_out("tool", origin, &why),
             }
+        }
+    }
+
+    /// Offers a tool, unless it is to be held back.
+    fn judge(&mut self, origin: &str, item: &Object<'_>, tool: Tool) {
+        let catalogue = &mut self.catalogue;
+        match parse(item.raw().get().as_bytes()).map(|definition| self.pinning.judge(origin, &definition)) {
+            Ok(Verdict::Taken) => catalogue.tools.push(Arc::new(tool)),
+            Ok(Verdict::Fresh(offered)) => {
+                catalogue.fresh.push(offered);
+                catalogue.tools.push(Arc::new(tool));
+            }
+            Ok(Verdict::Held(held)) => catalogue.held.push(*held),
+            Err(e) => self.leave_out("tool", origin, &format!("it is {e}")),
         }
     }
 
@@ -384,7 +408,7 @@ mod tests {
             bytes_max: 1_000,
             mirrors: true,
         };
-        Catalogue::build(&shape, listed)
+        Catalogue::build(&shape, listed, &Pinning::default())
     }
 
     fn listed() -> Listed {

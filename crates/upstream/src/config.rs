@@ -50,6 +50,11 @@ pub struct UpstreamConfig {
     /// nothing: every other tool counts as one that changes something, or that destroys where the server says so.
     #[serde(default)]
     pub reads: Vec<String>,
+    /// What becomes of tools that are not what they were, in any word of their description: they are held back until
+    /// `portcullis upstream approve`. Tools that were never seen are taken (`first_use`) or held back as well (`approve`).
+    /// `off` takes everything as it comes.
+    #[serde(default)]
+    pub pin: PinMode,
     /// How results are cleaned: `strict`, `standard` or `off`. What has to be cleaned is written anew; everything
     /// else passes byte for byte.
     #[serde(default = "defaults::hygiene")]
@@ -131,6 +136,19 @@ pub enum Protocol {
     Modern,
     /// `2025-11-25` and older.
     Legacy,
+}
+
+/// How tools of a server are pinned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PinMode {
+    /// A tool is taken as it is when it is first seen.
+    #[default]
+    FirstUse,
+    /// A tool is taken when an operator says so.
+    Approve,
+    /// Nothing is held back.
+    Off,
 }
 
 /// From which level on log lines are wanted.

@@ -8,6 +8,7 @@
 //! Invariants: a server that is down, slow or wrong costs its own calls and no others; what it says of its tools
 //! grants nothing; everything that waits has an end, and everything that is kept a bound.
 
+mod admin;
 mod attend;
 mod budget;
 mod call;
@@ -25,6 +26,7 @@ mod names;
 mod news;
 mod open;
 mod peer;
+mod pinning;
 mod provider;
 mod request;
 mod stdio;
@@ -32,7 +34,7 @@ mod table;
 mod tasks;
 mod upstream;
 
-pub use config::{Config, LogLevelName, Protocol, UpstreamConfig};
+pub use config::{Config, LogLevelName, PinMode, Protocol, UpstreamConfig};
 pub use open::open;
 
 #[cfg(test)]

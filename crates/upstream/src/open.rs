@@ -2,6 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use place::AllowPrivate;
+use state::Pins;
 use tool::{ConfigFault, Parts, Provider, Secret, SecretRef, json::push_pointer};
 
 use crate::{
@@ -24,8 +25,14 @@ use crate::{
 ///
 /// Blocks until every server has answered or had its time; to be called where that is allowed, in a runtime.
 ///
+/// What `pins` has of a server's tools decides which of them are offered.
+///
 /// Error: what [`Config::check`] finds, and secrets that cannot be had.
-pub fn open(config: &Config, parts: &Parts) -> Result<Arc<dyn Provider>, Vec<ConfigFault>> {
+pub fn open(
+    config: &Config,
+    parts: &Parts,
+    pins: &Arc<dyn Pins>,
+) -> Result<Arc<dyn Provider>, Vec<ConfigFault>> {
     let mut faults = config.check();
     let mut upstreams = Vec::new();
     for (name, upstream) in &config.0 {
@@ -37,7 +44,7 @@ pub fn open(config: &Config, parts: &Parts) -> Result<Arc<dyn Provider>, Vec<Con
         }
         match settings(name, upstream, parts) {
             Ok(settings) => {
-                upstreams.push(Upstream::new(settings, Arc::clone(&parts.meter), Arc::clone(&parts.notify)));
+                upstreams.push(Upstream::new(settings, parts, Arc::clone(pins)));
             }
             Err(fault) => faults.push(fault),
         }
@@ -84,6 +91,7 @@ fn settings(name: &str, config: &UpstreamConfig, parts: &Parts) -> Result<Settin
             bytes_max: config.bytes_max,
             mirrors,
         },
+        pin: config.pin,
         secrets,
         concurrent_max: config.concurrent_max as usize,
         rounds_max: config.rounds_max,

@@ -6,6 +6,7 @@ use tokio::time::{Instant, timeout};
 use tool::{Fault, Permit, Probe, ProbeState, Prompt, Provider, Reply, Resource, Talk, Tool, ToolName};
 
 use crate::{
+    admin,
     catalogue::Catalogue,
     error::UpstreamError,
     request::{Params, Request},
@@ -16,16 +17,20 @@ use crate::{
 const PROBE_TIME_MAX: Duration = Duration::from_secs(4);
 
 /// All servers of the configuration.
-pub(crate) struct Upstreams(Vec<Arc<Upstream>>);
+pub(crate) struct Upstreams {
+    servers: Vec<Arc<Upstream>>,
+    /// Those of operators.
+    tools: Vec<Arc<Tool>>,
+}
 
 impl Upstreams {
     /// A room of these servers.
     pub(crate) fn new(upstreams: Vec<Arc<Upstream>>) -> Self {
-        Self(upstreams)
+        Self { servers: upstreams, tools: admin::tools() }
     }
 
     fn gathered<T: Clone>(&self, part: impl Fn(&Catalogue) -> &Vec<T>) -> Arc<[T]> {
-        self.0.iter().flat_map(|upstream| part(&upstream.catalogue()).clone()).collect()
+        self.servers.iter().flat_map(|upstream| part(&upstream.catalogue()).clone()).collect()
     }
 }
 
@@ -36,11 +41,12 @@ impl Provider for Upstreams {
     }
 
     fn tools(&self) -> Arc<[Arc<Tool>]> {
-        self.gathered(|catalogue| &catalogue.tools)
+        let offered = self.gathered(|catalogue| &catalogue.tools);
+        self.tools.iter().chain(offered.iter()).cloned().collect()
     }
 
     fn may_offer(&self, name: &str) -> bool {
-        self.0.iter().any(|upstream| upstream.settings.shape.may_name(name))
+        self.servers.iter().any(|upstream| upstream.settings.shape.may_name(name))
     }
 
     fn prompts(&self) -> Arc<[Arc<Prompt>]> {
@@ -56,11 +62,15 @@ impl Provider for Upstreams {
     }
 
     fn reads(&self, uri: &str) -> Option<ToolName> {
-        self.0.iter().find_map(|upstream| upstream.catalogue().reads(uri))
+        self.servers.iter().find_map(|upstream| upstream.catalogue().reads(uri))
     }
 
     /// `mcp:<server>/<its name there>`; for resources the URI.
     fn target(&self, tool: &Tool, arguments: &mut Value) -> Result<String, Fault> {
+        if &*tool.source == admin::SOURCE {
+            let server = arguments.get("server").and_then(Value::as_str).unwrap_or("*");
+            return Ok(format!("mcp:{server}"));
+        }
         // That of a resource, or of a template that is completed.
         let uri = arguments.get("uri").or_else(|| arguments.get("ref")?.get("uri"));
         let what = tool.origin.as_deref().or_else(|| uri?.as_str()).unwrap_or_default();
@@ -69,7 +79,10 @@ impl Provider for Upstreams {
 
     async fn run(&self, permit: Permit, talk: Talk) -> Result<Reply, Fault> {
         let source = &permit.tool().source;
-        let upstream = self.0.iter().find(|upstream| upstream.source() == source);
+        if &**source == admin::SOURCE {
+            return admin::run(&self.servers, &permit).await.map(Reply::value);
+        }
+        let upstream = self.servers.iter().find(|upstream| upstream.source() == source);
         let upstream = upstream.ok_or_else(|| {
             Fault::internal(format!("{} is none of the tools of upstreams", permit.tool().name))
         })?;
@@ -77,11 +90,11 @@ impl Provider for Upstreams {
     }
 
     async fn probe(&self) -> Vec<Probe> {
-        futures_util::future::join_all(self.0.iter().map(probe)).await
+        futures_util::future::join_all(self.servers.iter().map(probe)).await
     }
 
     async fn close(&self) {
-        futures_util::future::join_all(self.0.iter().map(|upstream| upstream.close())).await;
+        futures_util::future::join_all(self.servers.iter().map(|upstream| upstream.close())).await;
     }
 }
 
@@ -119,6 +132,7 @@ async fn probe(upstream: &Arc<Upstream>) -> Probe {
     };
     details.insert("tools".to_owned(), json!(catalogue.tools.len()));
     details.insert("left_out".to_owned(), json!(catalogue.left_out));
+    details.insert("held".to_owned(), json!(catalogue.held.len()));
     let source = Arc::clone(upstream.source());
     Probe { source, kind: "tool_server", state, latency: began.elapsed(), details }
 }

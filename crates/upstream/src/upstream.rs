@@ -1,6 +1,7 @@
 //! One server: its connection, which is made when it is needed, and what it offers.
 
 use std::{
+    collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
@@ -10,16 +11,17 @@ use std::{
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use mcp::{Era, Version};
+use state::{Pins, StateError};
 use tokio::{
     sync::{Notify, Semaphore, oneshot},
     time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tool::{Meter, Notice, Secret};
+use tool::{Clock, Meter, Notice, Parts, Secret};
 
 use crate::{
     catalogue::{Catalogue, Shape},
-    config::Protocol,
+    config::{PinMode, Protocol},
     error::UpstreamError,
     handshake::{Manner, Probed, initialize, probe},
     http::{Agreed, Http},
@@ -27,6 +29,7 @@ use crate::{
     lists::{Bounds, Listed},
     news::{Changes, News},
     peer::{Line, Peer, Wire},
+    pinning::{FIRST_USE, Offered, Pinning},
     stdio::{Launch, Program},
 };
 
@@ -65,6 +68,7 @@ pub(crate) struct Settings {
     pub(crate) bounds: Bounds,
     pub(crate) times: Times,
     pub(crate) shape: Shape,
+    pub(crate) pin: PinMode,
     /// What it is shown of ours, so that no error of its shows it to callers.
     pub(crate) secrets: Vec<Secret>,
     pub(crate) concurrent_max: usize,
@@ -87,10 +91,28 @@ fn own_alone(server: Weak<Upstream>, notify: tool::Notify) -> tool::Notify {
     })
 }
 
+/// Which of the tools that are held back are to be taken.
+pub(crate) struct Chosen<'a> {
+    /// Their names there; all where there are none.
+    pub(crate) tools: Option<&'a [String]>,
+    /// What was seen of them, by their names.
+    pub(crate) digests: &'a HashMap<String, String>,
+}
+
+/// Why none of them is taken.
+pub(crate) enum NotTaken {
+    /// Not all of them are held back.
+    NotHeld,
+    /// This one is another than was seen.
+    Changed(String),
+}
+
 /// One server.
 pub(crate) struct Upstream {
     pub(crate) settings: Settings,
     pub(crate) meter: Arc<dyn Meter>,
+    pins: Arc<dyn Pins>,
+    clock: Arc<dyn Clock>,
     /// Turns to call it.
     pub(crate) turns: Semaphore,
     pub(crate) news: Arc<News>,
@@ -113,9 +135,12 @@ pub(crate) struct Upstream {
 
 impl Upstream {
     /// A server that is not connected to yet.
-    pub(crate) fn new(settings: Settings, meter: Arc<dyn Meter>, notify: tool::Notify) -> Arc<Self> {
+    pub(crate) fn new(settings: Settings, parts: &Parts, pins: Arc<dyn Pins>) -> Arc<Self> {
+        let notify = Arc::clone(&parts.notify);
         Arc::new_cyclic(|this| Self {
-            meter,
+            meter: Arc::clone(&parts.meter),
+            pins,
+            clock: Arc::clone(&parts.clock),
             turns: Semaphore::new(settings.concurrent_max),
             news: News::new(own_alone(Weak::clone(this), notify)),
             tasks: TaskTracker::new(),
@@ -198,13 +223,101 @@ impl Upstream {
         if fetched.await.is_err() {
             tracing::warn!(server = self.name(), "the lists of a tool server did not come in time");
         }
-        let built = Catalogue::build(&self.settings.shape, &listed);
-        let has_changed = !built.is_same(&self.catalogue.load());
-        self.catalogue.store(Arc::new(built));
+        let has_changed = self.rebuild(&listed).await;
         if changes.has(Changes::RESOURCES) {
             self.relisted.notify_one();
         }
         has_changed
+    }
+
+    /// Offers what was listed, as far as it is what was taken. Returns whether what is offered has changed.
+    async fn rebuild(&self, listed: &Listed) -> bool {
+        let pinned = match self.settings.pin {
+            PinMode::Off => Ok(Vec::new()),
+            _ => self.pins.pinned(self.name()).await,
+        };
+        let pinned = match pinned {
+            Ok(pinned) => pinned,
+            // What was taken is not known, so nothing else is.
+            Err(error) => {
+                tracing::error!(server = self.name(), %error, "it is not known what was taken of a tool server");
+                return false;
+            }
+        };
+        let mut built =
+            Catalogue::build(&self.settings.shape, listed, &Pinning::new(self.settings.pin, pinned));
+        let fresh = std::mem::take(&mut built.fresh);
+        if let Err(error) = self.take(fresh, FIRST_USE).await {
+            tracing::error!(server = self.name(), %error, "what is taken of a tool server cannot be kept");
+        }
+        let last = self.catalogue.load();
+        for held in built.held.iter().filter(|held| !last.held.contains(held)) {
+            let (server, tool, why) = (self.name(), &held.offered.tool, held.why());
+            tracing::warn!(
+                server,
+                tool,
+                why,
+                "a tool is not what was taken, and is held back; look at it with `portcullis upstream list`"
+            );
+        }
+        let has_changed = !built.is_same(&last);
+        self.catalogue.store(Arc::new(built));
+        has_changed
+    }
+
+    async fn take(&self, offered: Vec<Offered>, by: &str) -> Result<(), StateError> {
+        if offered.is_empty() {
+            return Ok(());
+        }
+        let now = self.clock.now();
+        let pins: Vec<_> = offered.into_iter().map(|offered| offered.pin(self.name(), now, by)).collect();
+        tracing::info!(
+            server = self.name(),
+            tools = pins.len(),
+            by,
+            "tools of a tool server are taken as they are"
+        );
+        self.pins.pin(&pins).await
+    }
+
+    /// Takes tools that are held back as they are now, and gives their names.
+    ///
+    /// The inner error says why none is taken.
+    pub(crate) async fn approve(
+        &self,
+        chosen: &Chosen<'_>,
+        by: &str,
+    ) -> Result<Result<Vec<String>, NotTaken>, StateError> {
+        let listed = self.listed.lock().await;
+        let catalogue = self.catalogue();
+        let is_meant = |tool: &String| chosen.tools.is_none_or(|tools| tools.contains(tool));
+        let held = catalogue.held.iter().map(|held| &held.offered);
+        let meant: Vec<&Offered> = held.filter(|offered| is_meant(&offered.tool)).collect();
+        let is_held = |tool: &String| meant.iter().any(|offered| offered.tool == *tool);
+        if !chosen.tools.is_none_or(|tools| tools.iter().all(is_held)) {
+            return Ok(Err(NotTaken::NotHeld));
+        }
+        let is_other = |offered: &&&Offered| {
+            chosen.digests.get(&offered.tool).is_some_and(|seen| *seen != offered.digest)
+        };
+        if let Some(other) = meant.iter().find(is_other) {
+            return Ok(Err(NotTaken::Changed(other.tool.clone())));
+        }
+        let names = meant.iter().map(|offered| offered.tool.clone()).collect();
+        self.take(meant.into_iter().cloned().collect(), by).await?;
+        if self.rebuild(&listed).await {
+            self.news.tell(Notice::Tools);
+        }
+        Ok(Ok(names))
+    }
+
+    /// Ends the connection, and makes a new one; a program is started anew.
+    pub(crate) async fn restart(self: &Arc<Self>) -> Result<(), UpstreamError> {
+        if let Some(peer) = self.live() {
+            peer.close().await;
+            peer.hub.close("it was asked to start anew");
+        }
+        self.peer().await.map(drop)
     }
 
     /// Ends the connection and all that belongs to it.

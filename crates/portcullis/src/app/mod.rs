@@ -35,7 +35,7 @@ use tool::{Clock, ConfigFault, GateSeal, Parts, Provider};
 pub(crate) use bootstrap::{ShownKey, first as first_key};
 use house::AppHouse;
 use notices::Notices;
-use rooms::Rooms;
+use rooms::{Kit, Rooms};
 use samples::Samples;
 
 use crate::{
@@ -174,7 +174,8 @@ impl App {
         let parts = parts(&loaded, &metrics, &clock, &notices);
         let house = AppHouse::new();
         let fixed = fixed_rooms(&store, &ring, &desk, &maker, &clock, &house);
-        let rooms = Rooms::open(&loaded, &parts, fixed).await.map_err(|faults| problems(&loaded, faults))?;
+        let kit = Kit { parts, pins: store.clone() };
+        let rooms = Rooms::open(&loaded, &kit, fixed).await.map_err(|faults| problems(&loaded, faults))?;
         let snapshot = snapshot(&loaded, &rooms).map_err(|faults| problems(&loaded, faults))?;
         let (hasher, lenient) = (maker.clone(), loaded.takes_placeholders);
         let gate_parts = gate::Parts {
@@ -349,18 +350,19 @@ fn fixed_rooms(
     vec![change::open(Arc::clone(desk)), admin::open(admin)]
 }
 
-/// The same over an empty store, for their names.
+/// The same over an empty store, for their names; and that store.
 async fn rehearsed_rooms(
     loaded: &Loaded,
     clock: &Arc<dyn Clock>,
     scratch: &samples::Rehearsal,
-) -> Result<Vec<Arc<dyn Provider>>, ConfigFault> {
+) -> Result<(Vec<Arc<dyn Provider>>, Arc<SqliteStore>), ConfigFault> {
     let cannot = |e: String| ConfigFault::new("", format!("cannot check in a temporary folder: {e}"));
     let folder = scratch.folder().map_err(|e| cannot(e.to_string()))?;
     let store = SqliteStore::open(&folder.join("state.db")).await.map_err(|e| cannot(e.to_string()))?;
     let ring = KeyRing::new(store.clone(), store.clone());
     let desk = Desk::new(store.clone(), Arc::clone(clock), loaded.config.changes.clone());
-    Ok(fixed_rooms(&store, &ring, &desk, &KeyMaker::new([0; 32]), clock, &AppHouse::new()))
+    let fixed = fixed_rooms(&store, &ring, &desk, &KeyMaker::new([0; 32]), clock, &AppHouse::new());
+    Ok((fixed, store))
 }
 
 /// Checks a configuration as far as that goes without changing anything: rooms are opened, and closed again. What does
@@ -381,7 +383,7 @@ pub(crate) async fn check(mut examined: Examined, dir: &Path) -> Result<String, 
     let rehearsal = samples::rehearse(&mut examined.loaded).await;
     let scratch = samples::Rehearsal::new();
     match rehearsed_rooms(&examined.loaded, &clock, &scratch).await {
-        Ok(fixed) => check_rooms(&mut examined, &parts, fixed).await,
+        Ok((fixed, store)) => check_rooms(&mut examined, &Kit { parts, pins: store }, fixed).await,
         Err(fault) => examined.add(vec![fault]),
     }
     drop((rehearsal, scratch));
@@ -390,8 +392,8 @@ pub(crate) async fn check(mut examined: Examined, dir: &Path) -> Result<String, 
 }
 
 /// Opens the rooms and closes them again. Names of tools can be looked for only where every room is there.
-async fn check_rooms(examined: &mut Examined, parts: &Parts, fixed: Vec<Arc<dyn Provider>>) {
-    let (rooms, faults) = Rooms::open_what_opens(&examined.loaded, parts, fixed).await;
+async fn check_rooms(examined: &mut Examined, kit: &Kit, fixed: Vec<Arc<dyn Provider>>) {
+    let (rooms, faults) = Rooms::open_what_opens(&examined.loaded, kit, fixed).await;
     if faults.is_empty() && examined.knows_every_tool() {
         let built = snapshot(&examined.loaded, &rooms);
         examined.add(built.err().unwrap_or_default());

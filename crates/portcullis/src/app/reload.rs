@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tool::Provider;
 
-use super::{Core, parts, snapshot};
+use super::{Core, parts, rooms::Kit, snapshot};
 use crate::{
     apart,
     config::{self, Problems},
@@ -60,13 +60,14 @@ impl Core {
         };
         let changed = changed_sections(&before.value, &loaded.value);
         let parts = parts(&loaded, &self.metrics, &self.clock, &self.notices);
+        let kit = Kit { parts, pins: self.store.clone() };
         let place = |faults| config::locate_faults(&loaded, faults, &data::environment);
         let faults = apart::check(&loaded, &self.folder.dir);
         if !faults.is_empty() {
             return Err(place(faults));
         }
         let old = self.lock_rooms().clone();
-        let rooms = old.renewed(&before, &loaded, &parts).await.map_err(place)?;
+        let rooms = old.renewed(&before, &loaded, &kit).await.map_err(place)?;
         let gone = old.gone(&rooms);
         let snapshot = match snapshot(&loaded, &rooms) {
             Ok(snapshot) => snapshot,

@@ -3,27 +3,39 @@
 use std::sync::Arc;
 
 use serde_json::Value;
+use state::Pins;
 use tool::{ConfigFault, Parts, Provider};
 
 use crate::config::{Config, Loaded};
 
 /// How a section opens a room; `None` where the section is not there.
-type Opener = fn(&Config, &Parts) -> Option<Result<Arc<dyn Provider>, Vec<ConfigFault>>>;
+type Opener = fn(&Config, &Kit) -> Option<Result<Arc<dyn Provider>, Vec<ConfigFault>>>;
+
+/// What rooms are made of beside their sections.
+#[derive(Clone)]
+pub(super) struct Kit {
+    /// What every room gets.
+    pub(super) parts: Parts,
+    /// What was taken of tool servers.
+    pub(super) pins: Arc<dyn Pins>,
+}
 
 /// Every room that a section opens. A new room is a new line.
 const TABLE: &[(&str, Opener)] = &[
-    ("sql", |config, parts| config.sql.as_ref().map(|section| sql::open(section, parts))),
-    ("rest", |config, parts| config.rest.as_ref().map(|section| web::rest::open(section, parts))),
-    ("fetch", |config, parts| config.fetch.as_ref().map(|section| web::fetch::open(section, parts))),
-    ("files", |config, parts| config.files.as_ref().map(|section| files::open(section, parts))),
-    ("prompts", |config, parts| {
-        config.prompts.as_ref().map(|section| content::prompts::open(section, parts))
+    ("sql", |config, kit| config.sql.as_ref().map(|section| sql::open(section, &kit.parts))),
+    ("rest", |config, kit| config.rest.as_ref().map(|section| web::rest::open(section, &kit.parts))),
+    ("fetch", |config, kit| config.fetch.as_ref().map(|section| web::fetch::open(section, &kit.parts))),
+    ("files", |config, kit| config.files.as_ref().map(|section| files::open(section, &kit.parts))),
+    ("prompts", |config, kit| {
+        config.prompts.as_ref().map(|section| content::prompts::open(section, &kit.parts))
     }),
-    ("resources", |config, parts| {
-        config.resources.as_ref().map(|section| content::resources::open(section, parts))
+    ("resources", |config, kit| {
+        config.resources.as_ref().map(|section| content::resources::open(section, &kit.parts))
     }),
     // The last: what servers offer never takes a name of ours.
-    ("upstreams", |config, parts| config.upstreams.as_ref().map(|section| upstream::open(section, parts))),
+    ("upstreams", |config, kit| {
+        config.upstreams.as_ref().map(|section| upstream::open(section, &kit.parts, &kit.pins))
+    }),
 ];
 
 /// The rooms that are open.
@@ -56,21 +68,21 @@ impl Rooms {
     /// Opens every room of a configuration, beside the fixed ones.
     pub(super) async fn open(
         loaded: &Loaded,
-        parts: &Parts,
+        kit: &Kit,
         fixed: Vec<Arc<dyn Provider>>,
     ) -> Result<Self, Vec<ConfigFault>> {
         let empty = Self { fixed, sections: Vec::new() };
-        empty.renewed(loaded, loaded, parts).await
+        empty.renewed(loaded, loaded, kit).await
     }
 
     /// Opens the rooms that can be opened, and says every fault of the others.
     pub(super) async fn open_what_opens(
         loaded: &Loaded,
-        parts: &Parts,
+        kit: &Kit,
         fixed: Vec<Arc<dyn Provider>>,
     ) -> (Self, Vec<ConfigFault>) {
         let empty = Self { fixed, sections: Vec::new() };
-        let Opening { rooms, faults, .. } = empty.renew(loaded, loaded, parts).await;
+        let Opening { rooms, faults, .. } = empty.renew(loaded, loaded, kit).await;
         (rooms, faults)
     }
 
@@ -81,9 +93,9 @@ impl Rooms {
         &self,
         before: &Loaded,
         loaded: &Loaded,
-        parts: &Parts,
+        kit: &Kit,
     ) -> Result<Self, Vec<ConfigFault>> {
-        let Opening { rooms, opened, faults } = self.renew(before, loaded, parts).await;
+        let Opening { rooms, opened, faults } = self.renew(before, loaded, kit).await;
         if faults.is_empty() {
             return Ok(rooms);
         }
@@ -93,7 +105,7 @@ impl Rooms {
         Err(faults)
     }
 
-    async fn renew(&self, before: &Loaded, loaded: &Loaded, parts: &Parts) -> Opening {
+    async fn renew(&self, before: &Loaded, loaded: &Loaded, kit: &Kit) -> Opening {
         let (mut sections, mut faults, mut opened) = (Vec::new(), Vec::new(), Vec::new());
         for (name, opener) in TABLE {
             let section = loaded.value.get(name).cloned().unwrap_or(Value::Null);
@@ -102,7 +114,7 @@ impl Rooms {
                 sections.push(Room { name, section, provider: Arc::clone(&room.provider) });
                 continue;
             }
-            let (config, theirs) = (loaded.config.clone(), parts.clone());
+            let (config, theirs) = (loaded.config.clone(), kit.clone());
             // Rooms read files and open databases while they open.
             match tokio::task::spawn_blocking(move || opener(&config, &theirs)).await {
                 Ok(None) => {}

@@ -99,6 +99,28 @@ pub(super) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     ("keys disable", &[("portcullis keys disable ci", "off, until it is enabled again")]),
     ("keys enable", &[("portcullis keys enable ci", "on again")]),
     (
+        "upstream",
+        &[
+            ("portcullis upstream list", "how each server is, and what is held back"),
+            ("portcullis upstream approve docs", "take it, after reading what differs"),
+        ],
+    ),
+    (
+        "upstream list",
+        &[
+            ("portcullis upstream list", "a table, and what differs"),
+            ("portcullis upstream list --json", "for a program"),
+        ],
+    ),
+    (
+        "upstream approve",
+        &[
+            ("portcullis upstream approve docs", "all of its tools that are held back"),
+            ("portcullis upstream approve docs search --yes", "one, without a question"),
+        ],
+    ),
+    ("upstream restart", &[("portcullis upstream restart docs", "a program is started anew")]),
+    (
         "audit",
         &[
             ("portcullis audit tail -n 3", "who did what just now"),

@@ -17,6 +17,7 @@ mod stdio;
 #[allow(clippy::unwrap_used)]
 mod tests;
 mod tools;
+mod upstream;
 mod whole;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -85,6 +86,9 @@ enum Command {
     /// Read and verify the audit log
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Look at tool servers, and take what they offer
+    #[command(subcommand)]
+    Upstream(upstream::UpstreamCommand),
     /// List the changes that wait for approval
     Pending,
     /// Approve a change, after reading its plan
@@ -150,6 +154,7 @@ async fn run(cli: Cli, out: &Out) -> Result<(), Failure> {
         Command::Call(args) => call::run(args, globals, out).await,
         Command::Keys(command) => keys::run(command, globals, out).await,
         Command::Audit(command) => audit::run(&command, globals, out).await,
+        Command::Upstream(command) => upstream::run(command, globals, out).await,
         Command::Pending => changes::pending(globals, out).await,
         Command::Approve(args) => changes::approve(args, globals, out).await,
         Command::Deny(args) => changes::deny(args, globals, out).await,

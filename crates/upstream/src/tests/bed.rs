@@ -8,9 +8,10 @@ use std::{
 
 use async_trait::async_trait;
 use serde_json::{Value, json, value::RawValue};
+use state::{Pin, Pins, StateError};
 use tool::{
-    Call, Completing, Face, Fault, Kind, Line, LogLevel, McpOperation, Meter, Notice, Outcome, PrincipalKind,
-    Probe, Progress, Provider, Question, Reply, RequestId, Stop, Talk, Tool, cannot_ask,
+    Audience, Call, Completing, Face, Fault, Kind, Line, LogLevel, McpOperation, Meter, Notice, Outcome,
+    PrincipalKind, Probe, Progress, Provider, Question, Reply, RequestId, Stop, Talk, Tool, cannot_ask,
 };
 
 use crate::Config;
@@ -35,6 +36,25 @@ impl Meter for Told {
     }
 }
 
+/// What was taken, for as long as the test runs.
+#[derive(Default)]
+pub(crate) struct MemoryPins(Mutex<Vec<Pin>>);
+
+#[async_trait]
+impl Pins for MemoryPins {
+    async fn pinned(&self, server: &str) -> Result<Vec<Pin>, StateError> {
+        let pins = self.0.lock().unwrap();
+        Ok(pins.iter().filter(|pin| pin.server == server).cloned().collect())
+    }
+
+    async fn pin(&self, new: &[Pin]) -> Result<(), StateError> {
+        let mut pins = self.0.lock().unwrap();
+        pins.retain(|old| !new.iter().any(|pin| (&pin.server, &pin.tool) == (&old.server, &old.tool)));
+        pins.extend_from_slice(new);
+        Ok(())
+    }
+}
+
 /// An open room.
 pub(crate) struct Room {
     pub(crate) provider: Arc<dyn Provider>,
@@ -48,20 +68,50 @@ impl Room {
     }
 
     pub(crate) async fn try_open(section: Value) -> Result<Self, String> {
+        Self::try_open_with(section, Arc::new(MemoryPins::default())).await
+    }
+
+    /// The same, with what was taken before.
+    pub(crate) async fn try_open_with(section: Value, pins: Arc<dyn Pins>) -> Result<Self, String> {
         let config: Config = serde_json::from_value(section).map_err(|e| e.to_string())?;
         let told = Arc::new(Told::default());
         let mut parts = testkit::parts(std::path::Path::new("/"));
         parts.meter = Arc::clone(&told) as Arc<dyn Meter>;
         let sink = Arc::clone(&told);
         parts.notify = Arc::new(move |notice| sink.notices.lock().unwrap().push(notice));
-        let opened = tokio::task::spawn_blocking(move || crate::open(&config, &parts)).await.unwrap();
+        let opened = tokio::task::spawn_blocking(move || crate::open(&config, &parts, &pins)).await.unwrap();
         let provider = opened.map_err(|faults| format!("{faults:?}"))?;
         Ok(Self { provider, told })
     }
 
-    /// The names of all tools that can be called.
+    /// The tools of the servers.
+    pub(crate) fn offered(&self) -> Vec<Arc<Tool>> {
+        let tools = self.provider.tools();
+        tools.iter().filter(|tool| tool.audience == Audience::Callers).cloned().collect()
+    }
+
+    /// Their names.
     pub(crate) fn names(&self) -> Vec<String> {
-        self.provider.tools().iter().map(|tool| tool.name.to_string()).collect()
+        self.offered().iter().map(|tool| tool.name.to_string()).collect()
+    }
+
+    /// Calls a tool of operators as a principal of this kind.
+    pub(crate) async fn operate(
+        &self,
+        kind: PrincipalKind,
+        name: &str,
+        arguments: Value,
+    ) -> Result<Value, Fault> {
+        let tool = self.tool(name);
+        let call =
+            Call::new(Kind::tool(name, tool::json::raw(&arguments)), Face::Cli, RequestId::ours("req-test"));
+        let caller = testkit::caller("operator", kind);
+        let permit = testkit::permit_for_call(call, caller, &tool, arguments, Duration::from_secs(30));
+        let talk = Talk::new(Arc::new(Ear::default()), Stop::never(), Arc::new(testkit::NoCalls));
+        match self.provider.run(permit, talk).await? {
+            Reply::Done(outcome) => Ok(outcome.to_value()),
+            other => panic!("{other:?}"),
+        }
     }
 
     pub(crate) fn tool(&self, name: &str) -> Arc<Tool> {

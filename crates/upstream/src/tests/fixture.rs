@@ -72,7 +72,7 @@ fn ways() -> Vec<Way> {
 async fn what_it_offers_is_offered() {
     for way in ways() {
         let room = Room::open(way.section.clone()).await;
-        let tools = room.provider.tools();
+        let tools = room.offered();
         let called = tools.iter().filter(|tool| tool.purpose == Purpose::Call).count();
         assert_eq!(called, 36, "{}", way.name);
         let tool = room.tool("fx_greet");
@@ -291,7 +291,7 @@ async fn changes_are_passed_on() {
             }
             assert!(told, "{} {notice:?} {:?}", way.name, room.told.notices.lock().unwrap());
         }
-        assert_eq!(room.provider.tools().iter().filter(|tool| tool.purpose == Purpose::Call).count(), 36);
+        assert_eq!(room.offered().iter().filter(|tool| tool.purpose == Purpose::Call).count(), 36);
         room.provider.close().await;
     }
 }

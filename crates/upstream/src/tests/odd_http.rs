@@ -25,9 +25,10 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::AbortHandle};
 use tool::{Code, Effect, Fault, Notice, ProbeState, StopSource};
 
-use super::bed::{Ear, Room, said};
+use super::bed::{Ear, MemoryPins, Room, said};
 
 mod older;
+mod pinned;
 
 /// What came in.
 #[derive(Clone)]
@@ -214,7 +215,7 @@ async fn one_bad_tool_spoils_no_list() {
     let odd = Odd::modern(TOOLS, |_| status(404, "text/plain", "")).await;
     let room = Room::open(odd.section(json!({ "deny": ["den*"] }))).await;
     let shown: Vec<String> =
-        room.provider.tools().iter().map(|tool| format!("{} {:?}", tool.name, tool.effect)).collect();
+        room.offered().iter().map(|tool| format!("{} {:?}", tool.name, tool.effect)).collect();
     assert_eq!(shown, ["odd_good Changes", "odd_wipe Destroys", "odd_read_it Reads"]);
     assert_eq!(room.tool("odd_read_it").effect, Effect::Reads);
     let probe = room.probe().await;

@@ -1,0 +1,146 @@
+//! `portcullis upstream`: the tool servers behind the gate.
+
+use std::io::BufRead as _;
+
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value, json};
+
+use super::{Exit, Failure, Globals, Out, out::plain};
+use crate::reach::Reach;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum UpstreamCommand {
+    /// List the tool servers, and which of their tools are held back
+    List,
+    /// Take tools that are held back as they are now, after reading what differs
+    Approve(ApproveArgs),
+    /// Connect to a server anew; a program is started anew
+    Restart(RestartArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ApproveArgs {
+    /// The server, by its name in the configuration
+    server: String,
+    /// Its tools, by their names there; all that are held back where none is given
+    tools: Vec<String>,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestartArgs {
+    /// The server, by its name in the configuration
+    server: String,
+}
+
+pub(super) async fn run(command: UpstreamCommand, globals: &Globals, out: &Out) -> Result<(), Failure> {
+    let reach = Reach::connect(globals, out).await?;
+    let done = match &command {
+        UpstreamCommand::List => list(&reach, out).await,
+        UpstreamCommand::Approve(args) => approve(&reach, args, out).await,
+        UpstreamCommand::Restart(args) => restart(&reach, args, out).await,
+    };
+    reach.close().await;
+    done
+}
+
+async fn list(reach: &Reach, out: &Out) -> Result<(), Failure> {
+    let answer = reach.call("upstream_list", json!({})).await?;
+    let servers = &answer["servers"];
+    let text = |value: &Value| value.as_str().map_or_else(|| "-".to_owned(), str::to_owned);
+    let all = servers.as_array().map(Vec::as_slice).unwrap_or_default();
+    let lines = all.iter().map(|server| {
+        vec![
+            text(&server["server"]),
+            text(&server["state"]),
+            text(&server["protocol_version"]),
+            server["tools"].to_string(),
+            text(&server["pin"]),
+            held(server).len().to_string(),
+        ]
+    });
+    out.table(&["server", "state", "protocol", "tools", "pin", "held back"], lines.collect(), servers);
+    if !out.json {
+        for server in all {
+            show_held(server, held(server).iter(), out);
+        }
+    }
+    Ok(())
+}
+
+fn held(server: &Value) -> &[Value] {
+    server["held"].as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+fn show_held<'a>(server: &Value, held: impl Iterator<Item = &'a Value>, out: &Out) {
+    let name = server["server"].as_str().unwrap_or_default();
+    for held in held {
+        let tool = held["tool"].as_str().unwrap_or_default();
+        out.note(&format!(
+            "\n{} {} is {}:",
+            plain(name),
+            plain(tool),
+            held["why"].as_str().unwrap_or_default()
+        ));
+        out.note(plain(held["diff"].as_str().unwrap_or_default()).trim_end());
+    }
+}
+
+/// Shows what differs, asks where a person sits there, and takes exactly what was shown: by its digests.
+async fn approve(reach: &Reach, args: &ApproveArgs, out: &Out) -> Result<(), Failure> {
+    let answer = reach.call("upstream_list", json!({})).await?;
+    let servers = answer["servers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    // A server that is not there is told by the call below.
+    let server = servers.iter().find(|server| server["server"] == json!(args.server)).unwrap_or(&Value::Null);
+    let is_meant = |held: &&Value| {
+        args.tools.is_empty() || args.tools.iter().any(|tool| held["tool"].as_str() == Some(tool))
+    };
+    let meant: Vec<&Value> = held(server).iter().filter(is_meant).collect();
+    if !out.json {
+        show_held(server, meant.iter().copied(), out);
+    }
+    if !args.yes && !meant.is_empty() {
+        if !out.interactive() {
+            return Err(Failure::new(Exit::Failed, "nothing taken: there is nobody here to ask; say --yes"));
+        }
+        out.note(&format!("take {} as they are now? [y/N]", if meant.len() == 1 { "it" } else { "them" }));
+        let mut answer = String::new();
+        // An end of input is a no.
+        let _ = std::io::stdin().lock().read_line(&mut answer);
+        if !matches!(answer.trim(), "y" | "Y" | "yes") {
+            return Err(Failure::new(Exit::Failed, "nothing taken"));
+        }
+    }
+    let digests: Map<String, Value> = meant
+        .iter()
+        .filter_map(|held| Some((held["tool"].as_str()?.to_owned(), held["digest"].clone())))
+        .collect();
+    let mut arguments = json!({ "server": args.server, "digests": digests });
+    if !args.tools.is_empty() {
+        arguments["tools"] = json!(args.tools);
+    }
+    let answer = reach.call("upstream_approve", arguments).await?;
+    if out.json {
+        out.line(&answer.to_string());
+        return Ok(());
+    }
+    let taken: Vec<&str> =
+        answer["taken"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    out.note(&match taken.as_slice() {
+        [] => format!("nothing of {} is held back", args.server),
+        taken => format!("taken as they are now: {}", plain(&taken.join(", "))),
+    });
+    Ok(())
+}
+
+async fn restart(reach: &Reach, args: &RestartArgs, out: &Out) -> Result<(), Failure> {
+    let answer = reach.call("upstream_restart", json!({ "server": args.server })).await?;
+    if out.json {
+        out.line(&answer.to_string());
+    } else {
+        out.note(&format!("{} is connected anew", args.server));
+    }
+    Ok(())
+}

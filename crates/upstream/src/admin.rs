@@ -1,0 +1,140 @@
+//! What operators do with tool servers, as tools: look at them, take what they offer now, start them anew.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tool::{Audience, Code, Effect, Fault, Permit, PrincipalKind, Tool, ToolName, json::closed_object};
+
+use crate::upstream::{Chosen, NotTaken, Upstream};
+
+/// What these tools talk to, in policy and metrics.
+pub(crate) const SOURCE: &str = "upstreams";
+
+/// The longest that starting a server anew may take.
+const TIME_MAX: Duration = Duration::from_secs(60);
+
+/// The most bytes of an answer: every difference of every tool that is held back.
+const BYTES_MAX: usize = 4 * 1024 * 1024;
+
+const LIST: &str = "upstream_list";
+const APPROVE: &str = "upstream_approve";
+const RESTART: &str = "upstream_restart";
+
+#[derive(Deserialize)]
+struct Asked {
+    server: String,
+    tools: Option<Vec<String>>,
+    #[serde(default)]
+    digests: HashMap<String, String>,
+}
+
+/// The tools; a role must name them, or `group:admin`.
+pub(crate) fn tools() -> Vec<Arc<Tool>> {
+    let server = json!({ "type": "string", "description": "The server, by its name in the configuration." });
+    let one = closed_object(&json!({ "server": server }), &["server"]);
+    let named = json!({
+        "server": server,
+        "digests": {
+            "type": "object", "additionalProperties": { "type": "string" },
+            "description": "What you have seen of them, by their names: `digest` of `upstream_list`. Refused where one is another by now.",
+        },
+        "tools": {
+            "type": "array", "items": { "type": "string" }, "minItems": 1, "maxItems": 1_000,
+            "description": "Which of its tools that are held back, by their names there. Left out: all.",
+        },
+    });
+    vec![
+        line(
+            LIST,
+            "Lists the tool servers: whether each is connected, how many tools it offers, and which are held back since they are not what was taken, with the difference.",
+            Effect::Reads,
+            closed_object(&json!({}), &[]),
+            json!({}),
+        ),
+        line(
+            APPROVE,
+            "Takes tools that are held back as their server describes them now. The caller must be a human.",
+            Effect::Changes,
+            closed_object(&named, &["server"]),
+            json!({ "server": "docs", "tools": ["search"] }),
+        ),
+        line(
+            RESTART,
+            "Ends the connection to a tool server and makes a new one; a program is started anew.",
+            Effect::Changes,
+            one,
+            json!({ "server": "docs" }),
+        ),
+    ]
+}
+
+fn line(name: &str, about: &str, effect: Effect, input: Value, example: Value) -> Arc<Tool> {
+    let name = ToolName::parse(name).expect("the names of these tools are tool names");
+    let mut tool = Tool::reading(name, SOURCE, about, input);
+    tool.effect = effect;
+    tool.audience = Audience::Admins;
+    tool.time_max = TIME_MAX;
+    tool.bytes_max = BYTES_MAX;
+    tool.examples = vec![example];
+    Arc::new(tool)
+}
+
+/// Does what one of these tools does.
+pub(crate) async fn run(servers: &[Arc<Upstream>], permit: &Permit) -> Result<Value, Fault> {
+    let name = permit.tool().name.as_str();
+    if name == LIST {
+        return Ok(json!({ "servers": servers.iter().map(|server| shown(server)).collect::<Vec<_>>() }));
+    }
+    let Asked { server: wanted, tools, digests } = permit.parse()?;
+    let names = || servers.iter().map(|server| server.name());
+    let Some(server) = servers.iter().find(|server| server.name() == wanted) else {
+        let hint = match tool::nearest(&wanted, names()) {
+            Some(near) => format!("did you mean {near:?}?"),
+            None => format!("there are {}", names().collect::<Vec<_>>().join(", ")),
+        };
+        return Err(Fault::bad_argument("/server", format!("there is no tool server {wanted:?}; {hint}")));
+    };
+    if name == RESTART {
+        server.restart().await.map_err(|error| error.into_fault(server.name(), true))?;
+        return Ok(json!({ "server": wanted, "restarted": true }));
+    }
+    if permit.caller().kind != PrincipalKind::Human {
+        let text = "only a human takes what a tool server offers; an agent would decide about its own tools";
+        return Err(Fault::new(Code::Denied, text));
+    }
+    let chosen = Chosen { tools: tools.as_deref(), digests: &digests };
+    match server.approve(&chosen, &permit.caller().principal).await? {
+        Ok(taken) => Ok(json!({ "server": wanted, "taken": taken })),
+        Err(NotTaken::NotHeld) => {
+            let catalogue = server.catalogue();
+            let held: Vec<&str> = catalogue.held.iter().map(|held| held.offered.tool.as_str()).collect();
+            let held =
+                if held.is_empty() { "none is".to_owned() } else { format!("those are {}", held.join(", ")) };
+            Err(Fault::bad_argument("/tools", format!("not all of these are held back; {held}")))
+        }
+        Err(NotTaken::Changed(tool)) => {
+            let text = format!("{tool:?} is described otherwise again by now; look at it once more");
+            Err(Fault::new(Code::Drifted, text))
+        }
+    }
+}
+
+fn shown(server: &Upstream) -> Value {
+    let catalogue = server.catalogue();
+    let live = server.live();
+    let held = catalogue.held.iter();
+    json!({
+        "server": server.name(),
+        "state": if live.is_some() { "connected" } else { "down" },
+        "protocol_version": live.map(|peer| peer.version.as_str()),
+        "tools": catalogue.tools.iter().filter(|tool| tool.purpose == tool::Purpose::Call).count(),
+        "pin": server.settings.pin,
+        "held": held
+            .map(|held| {
+                let offered = &held.offered;
+                json!({ "tool": offered.tool, "why": held.why(), "digest": offered.digest, "diff": held.diff() })
+            })
+            .collect::<Vec<_>>(),
+    })
+}
