@@ -114,10 +114,18 @@ fn mistake(error: &ValidationError<'_>, schema: &Value) -> (String, String) {
         ValidationErrorKind::ExclusiveMaximum { limit } => {
             format!("{name} must be less than {limit}, not {got}")
         }
-        ValidationErrorKind::MinLength { limit } => format!("{name} must have at least {limit} characters"),
-        ValidationErrorKind::MaxLength { limit } => format!("{name} must have at most {limit} characters"),
-        ValidationErrorKind::MinItems { limit } => format!("{name} must have at least {limit} items"),
-        ValidationErrorKind::MaxItems { limit } => format!("{name} must have at most {limit} items"),
+        ValidationErrorKind::MinLength { limit } => {
+            format!("{name} must have at least {}", count(*limit, "character"))
+        }
+        ValidationErrorKind::MaxLength { limit } => {
+            format!("{name} must have at most {}", count(*limit, "character"))
+        }
+        ValidationErrorKind::MinItems { limit } => {
+            format!("{name} must have at least {}", count(*limit, "item"))
+        }
+        ValidationErrorKind::MaxItems { limit } => {
+            format!("{name} must have at most {}", count(*limit, "item"))
+        }
         ValidationErrorKind::Enum { options } => format!("{name} must be one of {options}, not {got}"),
         ValidationErrorKind::Constant { expected_value } => {
             format!("{name} must be {expected_value}, not {got}")
@@ -293,6 +301,11 @@ fn type_name(kind: &jsonschema::error::TypeKind) -> String {
             names.join(" or ")
         }
     }
+}
+
+/// So many of them: `1 item`, `2 items`.
+fn count(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 fn with_article(word: &str) -> String {

@@ -84,7 +84,7 @@ fn what_does_not_fit_is_named() {
     );
     check(
         r#"{"id":1,"name":""}"#,
-        expect![[r#"BadArguments at "/name": "/name" must have at least 1 characters"#]],
+        expect![[r#"BadArguments at "/name": "/name" must have at least 1 character"#]],
     );
     check(
         r#"{"id":1,"name":"abcdef"}"#,

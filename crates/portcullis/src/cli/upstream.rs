@@ -43,7 +43,13 @@ pub(super) async fn run(command: UpstreamCommand, globals: &Globals, out: &Out) 
         UpstreamCommand::Restart(args) => restart(&reach, args, out).await,
     };
     reach.close().await;
-    done
+    done.map_err(|failure| match failure.text.starts_with("Tool not found: upstream_") {
+        true => Failure::new(
+            failure.exit,
+            "there are no tool servers, or they are not yours to administer; `upstreams` in the configuration names them",
+        ),
+        false => failure,
+    })
 }
 
 async fn list(reach: &Reach, out: &Out) -> Result<(), Failure> {

@@ -198,6 +198,8 @@ fn a_tool_that_is_described_otherwise_is_held_back_until_a_person_takes_it() {
     let restarted = app.cli(&["upstream", "restart", "fickle"]);
     assert_eq!(restarted.code, 0, "{restarted:?}");
     assert_eq!(app.done("fickle_one", &json!({}))["content"][0]["text"], "I am one");
+    let none = App::start().cli(&["upstream", "list"]);
+    assert!(none.code == 1 && none.err.contains("there are no tool servers"), "{none:?}");
     let unknown = app.cli(&["upstream", "restart", "fickel"]);
     assert!(unknown.code != 0 && unknown.err.contains("did you mean \"fickle\"?"), "{unknown:?}");
 }
