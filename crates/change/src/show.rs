@@ -1,5 +1,6 @@
 use serde_json::{Value, json};
 use state::{ChangeRecord, ChangeState};
+use tool::spelled_out;
 
 /// A change as every answer shows it: `{change_id, status, tool, requester, approval, plan, next, ..}`.
 ///
@@ -9,7 +10,7 @@ use state::{ChangeRecord, ChangeState};
 #[must_use]
 pub fn show(record: &ChangeRecord) -> Value {
     let mut shown = row(record);
-    shown["plan"]["diff"] = visible(&record.plan.diff).into();
+    shown["plan"]["diff"] = spelled_out(&record.plan.diff).into();
     shown["arguments_digest"] = record.arguments_digest.clone().into();
     shown["request_id"] = record.request_id.clone().into();
     shown
@@ -26,47 +27,23 @@ pub fn row(record: &ChangeRecord) -> Value {
         "requester": record.requester,
         "created_at": record.created_at,
         "ended_at": record.ended_at,
-        "outcome": record.outcome.as_deref().map(visible),
+        "outcome": record.outcome.as_deref().map(spelled_out),
         "approval": {
             "state": approval(record.state),
             "expires_at": record.expires_at,
             "four_eyes": record.four_eyes,
             "by": decision.map(|decision| &decision.by),
             "at": decision.map(|decision| decision.at),
-            "reason": decision.and_then(|decision| decision.reason.as_deref()).map(visible),
+            "reason": decision.and_then(|decision| decision.reason.as_deref()).map(spelled_out),
         },
         "plan": {
-            "target": visible(&record.plan.target),
-            "summary": visible(&record.plan.summary),
+            "target": spelled_out(&record.plan.target),
+            "summary": spelled_out(&record.plan.summary),
             "risk": record.plan.risk,
             "digest": record.plan_digest,
         },
         "next": next(record),
     })
-}
-
-/// The text with every character that would hide or reorder others written out; line ends and tabs stay.
-pub(crate) fn visible(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        if hides(c) { shown.extend(c.escape_unicode()) } else { shown.push(c) }
-    }
-    shown
-}
-
-/// Controls (C0, C1), the soft hyphen, zero-width and bidirectional formatting (Unicode TR9, TR36), variation
-/// selectors, tags and the other invisible ones.
-fn hides(c: char) -> bool {
-    match c {
-        '\n' | '\t' => false,
-        _ => {
-            c.is_control()
-                || matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
-                    | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-                    | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
-                    | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
-        }
-    }
 }
 
 fn status(state: ChangeState) -> &'static str {
@@ -114,6 +91,6 @@ fn next(record: &ChangeRecord) -> String {
         ChangeState::Drifted => {
             format!("the target had changed and was left alone; call {} again for a new plan", record.tool)
         }
-        ChangeState::NeedsOperator => format!("an operator looks at {}", visible(&record.plan.target)),
+        ChangeState::NeedsOperator => format!("an operator looks at {}", spelled_out(&record.plan.target)),
     }
 }

@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 use state::{ChangeFilter, ChangeRecord, ChangeState, JournalEntry};
 use tool::{
     Answered, Audience, Code, Effect, Fault, Identity, Permit, PrincipalKind, Provider, Question, Reply,
-    Talk, Tool, ToolName, json::closed_object,
+    Talk, Tool, ToolName, json::closed_object, spelled_out,
 };
 
 use crate::{
     Desk, Verdict,
-    show::{row, show, visible},
+    show::{row, show},
     step::TEXT_CHARS_MAX,
 };
 
@@ -289,9 +289,13 @@ impl Room {
         let may_approve =
             approver.kind == PrincipalKind::Human && record.requester != approver.principal.as_ref();
         let plan = &record.plan;
-        let diff: String = visible(&plan.diff).chars().take(SHOWN_CHARS_MAX).collect();
-        let text =
-            format!("Approve {} by {}: {}?\n\n{diff}", record.id, record.requester, visible(&plan.summary));
+        let diff: String = spelled_out(&plan.diff).chars().take(SHOWN_CHARS_MAX).collect();
+        let text = format!(
+            "Approve {} by {}: {}?\n\n{diff}",
+            record.id,
+            record.requester,
+            spelled_out(&plan.summary)
+        );
         let approve = json!({ "type": "boolean", "title": "Approve this change", "default": false });
         let schema =
             json!({ "type": "object", "properties": { "approve": approve }, "required": ["approve"] });
@@ -318,5 +322,5 @@ impl Room {
 }
 
 fn line(entry: &JournalEntry) -> Value {
-    json!({ "at": entry.at, "event": entry.event, "detail": visible(&entry.detail) })
+    json!({ "at": entry.at, "event": entry.event, "detail": spelled_out(&entry.detail) })
 }

@@ -160,18 +160,8 @@ pub(crate) fn is_staged(name: &str) -> bool {
     name.starts_with(STAGED_PREFIX) && name.ends_with(STAGED_SUFFIX)
 }
 
-/// True for a character that shows nothing or changes how its neighbours show, so that a person could take a
-/// text for another: controls, zero-width and bidirectional marks, tags.
-pub(crate) fn is_deceptive(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}')
-        || matches!(c, '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
-        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}')
-        || matches!(c, '\u{fff0}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
-}
-
 fn is_refused(c: char) -> bool {
-    c == '\\' || is_deceptive(c)
+    c == '\\' || c.is_control() || tool::is_deceptive(c)
 }
 
 /// A caller's text, short enough for a sentence.

@@ -9,7 +9,7 @@ use crate::{
     error::FilesError,
     halt::Halt,
     jail::Opened,
-    path::{self, RelPath},
+    path::RelPath,
     read,
     tools::{self, WriteArguments},
 };
@@ -269,7 +269,7 @@ fn visible(text: &str) -> Cow<'_, str> {
 }
 
 fn needs_escape(c: char) -> bool {
-    !matches!(c, '\n' | '\t') && path::is_deceptive(c)
+    tool::is_deceptive(c)
 }
 
 /// How many characters stand as escapes, less the carriage returns of line ends.

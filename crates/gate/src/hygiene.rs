@@ -3,7 +3,7 @@
 use std::{borrow::Cow, iter::Peekable, str::Chars};
 
 use serde_json::{Value, value::RawValue};
-use tool::Hygiene;
+use tool::{Hygiene, is_invisible};
 
 /// What was taken out of a result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -133,20 +133,6 @@ pub(crate) fn visible(text: &str) -> Cow<'_, str> {
 
 fn is_joinable(c: char) -> bool {
     !c.is_ascii() && !matches!(c, '\u{200c}' | '\u{200d}')
-}
-
-/// Control characters (C0 less newline and tab, DEL, C1), direction marks and overrides, zero-width and filler
-/// characters, tags and the variation selectors that can smuggle bytes.
-fn is_invisible(c: char) -> bool {
-    match c {
-        '\n' | '\t' => false,
-        _ if c.is_control() => true,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' => true,
-        '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' => true,
-        '\u{2028}' | '\u{2029}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}' => true,
-        '\u{fff9}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}' => true,
-        _ => false,
-    }
 }
 
 /// After ESC (ECMA-48): a control sequence, a string, or one or two characters.

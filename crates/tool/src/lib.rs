@@ -21,6 +21,7 @@ mod stop;
 mod talk;
 mod time;
 mod trace;
+mod visible;
 
 pub use call::{Call, Completing, Face, Kind, RequestId};
 pub use caller::{Caller, Identity, PrincipalKind};
@@ -41,3 +42,4 @@ pub use stop::{Stop, StopSource};
 pub use talk::{Answered, Deaf, Line, LogLevel, Progress, Talk, cannot_ask};
 pub use time::{Clock, Timestamp};
 pub use trace::{TraceSpan, Tracer, Untraced};
+pub use visible::{in_one_line, is_deceptive, is_invisible, spelled_out};

@@ -79,7 +79,16 @@ impl Upstream {
                 let (name, arguments) = (named()?, arguments());
                 let params =
                     Params::default().with_text("name", &name).with("arguments", Arc::clone(&arguments));
-                let mirrors = self.catalogue().mirrors(&name).cloned().unwrap_or_default();
+                let catalogue = self.catalogue();
+                // It may be held back since a moment, and the gate not have heard of it.
+                if catalogue.held.iter().any(|held| *held.offered.tool == *name) {
+                    let text = format!(
+                        "{} is held back: its server describes it otherwise by now",
+                        permit.tool().name
+                    );
+                    return Err(Fault::new(Code::Unavailable, text));
+                }
+                let mirrors = catalogue.mirrors(&name).cloned().unwrap_or_default();
                 Request {
                     name: Some(name),
                     mirrored: Some((mirrors, arguments)),

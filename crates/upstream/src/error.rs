@@ -224,14 +224,8 @@ fn needs(error: &mcp::PeerError<'_>) -> Option<serde_json::Value> {
 
 /// The beginning of a server's own words, in one line of visible characters.
 pub(crate) fn excerpt(text: &str) -> String {
-    let hidden = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
-    let start = text.chars().take(4 * EXCERPT_CHARS_MAX);
-    let seen: String = start.map(|c| if hidden(c) { ' ' } else { c }).collect();
-    let words: Vec<&str> = seen.split_whitespace().collect();
-    words.join(" ").chars().take(EXCERPT_CHARS_MAX).collect()
+    let start: String = text.chars().take(4 * EXCERPT_CHARS_MAX).collect();
+    tool::in_one_line(&start).chars().take(EXCERPT_CHARS_MAX).collect()
 }
 
 #[cfg(test)]

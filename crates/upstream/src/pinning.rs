@@ -117,23 +117,7 @@ impl Held {
 fn pretty(definition: &str) -> String {
     let value: Value = serde_json::from_str(definition).unwrap_or_default();
     let text = serde_json::to_string_pretty(&value).unwrap_or_default() + "\n";
-    let mut seen = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c == '\n' || !(c.is_control() || is_hidden(c)) {
-            seen.push(c);
-        } else {
-            seen.extend(c.escape_unicode());
-        }
-    }
-    seen
-}
-
-/// Characters that take no room or turn the text around them: format characters, tags, variation selectors.
-fn is_hidden(c: char) -> bool {
-    matches!(c,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180b}'..='\u{180f}'
-        | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
-        | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+    tool::spelled_out(&text)
 }
 
 #[cfg(test)]

@@ -184,7 +184,7 @@ const LINE_CHARS_MAX: usize = 110;
 /// looks like a secret masked, long lines cut around the column.
 fn excerpt(line: &str, column: usize) -> (String, usize) {
     let shown: Vec<char> =
-        mask(line).chars().map(|c| if c.is_control() || is_invisible(c) { ' ' } else { c }).collect();
+        mask(line).chars().map(|c| if c.is_control() || tool::is_invisible(c) { ' ' } else { c }).collect();
     let column = column.min(shown.len());
     if shown.len() <= LINE_CHARS_MAX {
         return (shown.into_iter().collect::<String>().trim_end().to_owned(), column);
@@ -192,10 +192,6 @@ fn excerpt(line: &str, column: usize) -> (String, usize) {
     let start = column.saturating_sub(LINE_CHARS_MAX / 2);
     let end = shown.len().min(start + LINE_CHARS_MAX);
     (shown[start..end].iter().collect(), column - start)
-}
-
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 /// A member whose name looks like a secret's, up to its value, and the value.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use tool::Timestamp;
+use tool::{Timestamp, is_invisible};
 use tracing::{Level, field::Field};
 
 /// The members that come first, in this order, where an event has them.
@@ -162,8 +162,4 @@ fn push_escaped(out: &mut String, text: &str) {
         out.push_str("..");
     }
     out.push('"');
-}
-
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }

@@ -195,7 +195,13 @@ impl Room {
         self.tool(found.tool.as_str())
     }
 
-    async fn ask(&self, tool: &Arc<Tool>, kind: Kind, line: &Arc<Ear>, stop: Stop) -> Result<Outcome, Fault> {
+    pub(crate) async fn ask(
+        &self,
+        tool: &Arc<Tool>,
+        kind: Kind,
+        line: &Arc<Ear>,
+        stop: Stop,
+    ) -> Result<Outcome, Fault> {
         let caller = testkit::caller("tester", PrincipalKind::Human);
         let mut arguments: Value = serde_json::from_str(kind.sent().get()).unwrap_or_default();
         self.provider.target(tool, &mut arguments)?;

@@ -114,9 +114,7 @@ pub(crate) fn excerpt(body: &[u8], content_type: &str, secrets: &[Secret]) -> Op
             said = said.replace(secret.expose(), "[redacted]");
         }
     }
-    let visible = |c: char| if c.is_control() || is_invisible(c) { ' ' } else { c };
-    let words: String = said.chars().map(visible).collect();
-    let line = words.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = tool::in_one_line(&said);
     let short: String = line.chars().take(EXCERPT_CHARS_MAX).collect();
     (!short.is_empty()).then_some(short)
 }
@@ -124,12 +122,6 @@ pub(crate) fn excerpt(body: &[u8], content_type: &str, secrets: &[Secret]) -> Op
 fn message(body: &Value) -> Option<String> {
     let places = ["/error/message", "/error", "/message", "/detail", "/error_description", "/title"];
     places.iter().find_map(|place| body.pointer(place)?.as_str().map(str::to_owned))
-}
-
-/// Format characters (Unicode Cf) that hide or turn text around.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 fn declared(rules: &[ErrorConfig], event: Event) -> Option<&ErrorConfig> {

@@ -37,6 +37,7 @@ async fn a_tool_that_is_described_otherwise_is_held_back_until_a_human_takes_it(
     let pins = Arc::new(MemoryPins::default());
     let room = Room::try_open_with(odd.section(json!({})), pins.clone()).await.unwrap();
     assert_eq!(room.names(), ["odd_a", "odd_b"]);
+    let known = room.tool("odd_a");
     room.provider.close().await;
 
     // Another day it says something else of one, and has one more.
@@ -57,6 +58,11 @@ async fn a_tool_that_is_described_otherwise_is_held_back_until_a_human_takes_it(
         "{diff}"
     );
     assert_eq!(room.probe().await.details["held"], 1);
+    // A gate that has not heard of it yet gets no further.
+    let kind = tool::Kind::tool("odd_a", tool::json::empty_object().to_owned());
+    let called = room.ask(&known, kind, &Arc::new(Ear::default()), tool::Stop::never()).await;
+    assert_eq!(called.unwrap_err().text, "odd_a is held back: its server describes it otherwise by now");
+    assert_eq!(odd.asked("tools/call").len(), 0);
 
     let asked = room.operate(PrincipalKind::Agent, "upstream_approve", json!({ "server": "odd" })).await;
     assert_eq!(asked.unwrap_err().code, Code::Denied);
