@@ -1,7 +1,7 @@
 //! What a server offers, in our nouns. One item that does not fit spoils nothing: it is left out, counted and logged.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -14,6 +14,7 @@ use tool::{
 };
 
 use crate::{
+    config::ToolOverride,
     filter::Filter,
     lists::Listed,
     names::Names,
@@ -33,6 +34,8 @@ pub(crate) struct Shape {
     /// What its tools talk to: `mcp:<name>`.
     pub(crate) source: Arc<str>,
     pub(crate) prefix: String,
+    /// What the operator says of single tools, by their names there.
+    pub(crate) overrides: BTreeMap<String, ToolOverride>,
     pub(crate) filter: Filter,
     pub(crate) hygiene: Hygiene,
     pub(crate) time_max: Duration,
@@ -45,7 +48,14 @@ impl Shape {
     /// Whether a tool of this name may come to be offered.
     pub(crate) fn may_name(&self, name: &str) -> bool {
         let (prompt, reader) = (format!("prompt_{}", self.prefix), format!("resource_{}", self.name));
-        name.starts_with(&self.prefix) || name.starts_with(&prompt) || name == reader
+        let is_given = self.overrides.values().any(|tool| tool.name.as_deref() == Some(name));
+        is_given || name.starts_with(&self.prefix) || name.starts_with(&prompt) || name == reader
+    }
+
+    /// What a tool is to be called.
+    fn wanted(&self, origin: &str) -> String {
+        let given = self.overrides.get(origin).and_then(|tool| tool.name.clone());
+        given.unwrap_or_else(|| format!("{}{origin}", self.prefix))
     }
 }
 
@@ -152,7 +162,8 @@ impl Builder<'_> {
         let items = self.read_all("tool", "name", listed);
         let (offered, _): (Vec<_>, Vec<_>) =
             items.into_iter().partition(|(name, _)| self.shape.filter.admits(name));
-        let names = self.assign(&offered);
+        let wanted: Vec<String> = offered.iter().map(|(name, _)| self.shape.wanted(name)).collect();
+        let names = self.names.assign(&wanted);
         for ((origin, item), name) in offered.iter().zip(names) {
             match name.ok_or_else(twice).and_then(|name| self.tool(origin, item, &name)) {
                 Ok(tool) => self.judge(origin, item, tool),
@@ -195,8 +206,15 @@ impl Builder<'_> {
         tool.title = title.map(|title| excerpt(&title).into());
         tool.effect = effect;
         tool.repeats = if effect == Effect::Reads { Repeats::Safe } else { Repeats::Counts };
+        let given = self.shape.overrides.get(&*origin).and_then(|tool| tool.description.as_deref());
+        tool.as_sent = Some(match given {
+            Some(about) => {
+                tool.about = about.into();
+                Edit::of(item).set("name", &name.as_str()).set("description", &about).to_raw().into()
+            }
+            None => renamed(item, name.as_str()),
+        });
         tool.origin = Some(origin);
-        tool.as_sent = Some(renamed(item, name.as_str()));
         Ok(tool)
     }
 
@@ -307,12 +325,6 @@ impl Builder<'_> {
         items
     }
 
-    fn assign(&mut self, items: &[(String, Object<'_>)]) -> Vec<Option<ToolName>> {
-        let wanted: Vec<String> =
-            items.iter().map(|(name, _)| format!("{}{name}", self.shape.prefix)).collect();
-        self.names.assign(&wanted)
-    }
-
     fn leave_out(&mut self, what: &str, which: &str, why: &str) {
         self.catalogue.left_out += 1;
         let server = &*self.shape.name;
@@ -402,6 +414,7 @@ mod tests {
             name: "up".into(),
             source: "mcp:up".into(),
             prefix: prefix.to_owned(),
+            overrides: BTreeMap::new(),
             filter: Filter::new(&serde_json::from_value(config).unwrap()),
             hygiene: Hygiene::Strict,
             time_max: Duration::from_secs(1),

@@ -1,5 +1,7 @@
 //! What is wrong with the section that its schema cannot say.
 
+use std::collections::HashMap;
+
 use http::HeaderName;
 use place::{AllowPrivate, address};
 use tool::{ConfigFault, ToolName, json::push_pointer};
@@ -41,6 +43,7 @@ impl Config {
             check_name(&mut one, name);
             check_kind(&mut one, upstream);
             check_lists(&mut one, upstream);
+            check_overrides(&mut one, upstream);
             if let Some(command) = &upstream.command {
                 check_command(&mut one, command, upstream);
             }
@@ -133,6 +136,20 @@ fn check_lists(faults: &mut Faults<'_>, upstream: &UpstreamConfig) {
     }
 }
 
+/// Two tools of one name here are one too many.
+fn check_overrides(faults: &mut Faults<'_>, upstream: &UpstreamConfig) {
+    let mut names = HashMap::new();
+    for (origin, tool) in &upstream.tools {
+        let Some(name) = &tool.name else { continue };
+        if ToolName::parse(name).is_err() {
+            let text = format!("{name:?} is not the name of a tool: use 1 to 64 letters, digits, '_' or '-'");
+            faults.add(&["tools", origin, "name"], text);
+        } else if let Some(other) = names.insert(name, origin) {
+            faults.add(&["tools", origin, "name"], format!("{other:?} is called {name:?} already"));
+        }
+    }
+}
+
 fn check_command(faults: &mut Faults<'_>, command: &[String], upstream: &UpstreamConfig) {
     if command.first().is_none_or(String::is_empty) {
         faults.add_with(&["command"], "it names no program", "such as [npx, -y, some-server]");
@@ -218,6 +235,9 @@ mod tests {
                 "mixed2": { "url": "https://a.test/", "env": { "A": "b" }, "cwd": "." },
                 "program": { "command": [""], "env": { "1A": "x", "A=B": "x" } },
                 "lists": { "command": ["x"], "prefix": "a.", "allow": ["[a"], "deny": ["ok"], "reads": ["{"] },
+                "named": { "command": ["x"], "tools": {
+                    "a": { "name": "one" }, "b": { "name": "one" }, "c": { "name": "o n e" }, "d": { "description": "D" },
+                } },
             }),
             expect![[r#"
                 /upstreams/a b: "a b" is not a name: use 1 to 32 letters, digits, '_' or '-'
@@ -229,6 +249,8 @@ mod tests {
                 /upstreams/mixed/allow_private: it is for a server with a url
                 /upstreams/mixed2/env: it is for a server with a command
                 /upstreams/mixed2/cwd: it is for a server with a command
+                /upstreams/named/tools/b/name: "a" is called "one" already
+                /upstreams/named/tools/c/name: "o n e" is not the name of a tool: use 1 to 64 letters, digits, '_' or '-'
                 /upstreams/neither: it is neither a program nor a place (add `command: [PROGRAM, ARGUMENT]` or `url: https://..`)
                 /upstreams/program/command: it names no program (such as [npx, -y, some-server])
                 /upstreams/program/env/1A: "1A" is not the name of a variable

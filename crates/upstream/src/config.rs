@@ -50,6 +50,10 @@ pub struct UpstreamConfig {
     /// nothing: every other tool counts as one that changes something, or that destroys where the server says so.
     #[serde(default)]
     pub reads: Vec<String>,
+    /// What single tools are called and how they are described here, by their names there. Rules, logs and clients know
+    /// a tool by its name here.
+    #[serde(default)]
+    pub tools: BTreeMap<String, ToolOverride>,
     /// What becomes of tools that are not what they were, in any word of their description: they are held back until
     /// `portcullis upstream approve`. Tools that were never seen are taken (`first_use`) or held back as well (`approve`).
     /// `off` takes everything as it comes.
@@ -136,6 +140,20 @@ pub enum Protocol {
     Modern,
     /// `2025-11-25` and older.
     Legacy,
+}
+
+/// What a tool is called and how it is described here.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ToolOverride {
+    /// Its whole name here, in the place of the prefix and its name there.
+    #[serde(default)]
+    #[schemars(regex(pattern = r"^[a-zA-Z0-9_-]{1,64}$"))]
+    pub name: Option<String>,
+    /// What clients and their models are told it does, in the place of what its server says.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 4_096))]
+    pub description: Option<String>,
 }
 
 /// How tools of a server are pinned.

@@ -34,7 +34,7 @@ mod table;
 mod tasks;
 mod upstream;
 
-pub use config::{Config, LogLevelName, PinMode, Protocol, UpstreamConfig};
+pub use config::{Config, LogLevelName, PinMode, Protocol, ToolOverride, UpstreamConfig};
 pub use open::open;
 
 #[cfg(test)]

@@ -85,6 +85,7 @@ fn settings(name: &str, config: &UpstreamConfig, parts: &Parts) -> Result<Settin
             name: name.into(),
             source: format!("mcp:{name}").into(),
             prefix: config.prefix.clone().unwrap_or_else(|| format!("{name}_")),
+            overrides: config.tools.clone(),
             filter: Filter::new(config),
             hygiene: config.hygiene,
             time_max: times.call,

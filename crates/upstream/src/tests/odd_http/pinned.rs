@@ -114,6 +114,33 @@ async fn what_is_not_pinned_is_taken_as_it_comes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn tools_have_the_names_and_descriptions_that_the_operator_gives_them() {
+    let tools = Arc::new(Mutex::new(format!("[{},{}]", tool("a", "Adds."), tool("b", "Bends."))));
+    let odd = serving(&tools).await;
+    let section = json!({ "tools": {
+        "a": { "name": "add_up", "description": "Adds two numbers." },
+        "b": { "description": "Bends \"it\"." },
+        "c": { "name": "later" },
+    } });
+    let room = Room::open(odd.section(section)).await;
+    assert_eq!(room.names(), ["add_up", "odd_b"]);
+    let added = room.tool("add_up");
+    assert_eq!((&*added.about, added.origin.as_deref()), ("Adds two numbers.", Some("a")));
+    let sent: Value = serde_json::from_str(added.as_sent.as_ref().unwrap().get()).unwrap();
+    assert_eq!((&sent["name"], &sent["description"]), (&json!("add_up"), &json!("Adds two numbers.")));
+    assert_eq!(&*room.tool("odd_b").about, "Bends \"it\".");
+    room.plain("add_up", "{}").await.unwrap();
+    assert_eq!(odd.asked("tools/call")[0].body["params"]["name"], "a");
+    // Rules may name a tool that is not there yet.
+    assert!(room.provider.may_offer("later") && !room.provider.may_offer("sooner"));
+    // What is pinned is what its server says.
+    *tools.lock().unwrap() = format!("[{}]", tool("a", "Subtracts."));
+    room.operate(PrincipalKind::Agent, "upstream_restart", json!({ "server": "odd" })).await.unwrap();
+    room.until("it is held back", |room| !room.names().contains(&"add_up".to_owned())).await;
+    room.provider.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_is_connected_to_anew_where_an_operator_asks_for_it() {
     let tools = Arc::new(Mutex::new("[]".to_owned()));
     let odd = serving(&tools).await;
