@@ -10,6 +10,7 @@
 //! ```
 
 use std::{
+    ffi::OsString,
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
@@ -143,6 +144,11 @@ const CHILD_ENV: &[&str] =
 pub(crate) fn child_env() -> Arc<[(String, String)]> {
     let known = CHILD_ENV.iter().filter_map(|name| Some(((*name).to_owned(), environment(name)?)));
     known.collect()
+}
+
+/// The command line of a keeper of programs: this program itself, also where its file was replaced since.
+pub(crate) fn keeper() -> [OsString; 2] {
+    [OsString::from("/proc/self/exe"), child::COMMAND.into()]
 }
 
 /// The secrets of a configuration.

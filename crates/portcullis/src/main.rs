@@ -22,5 +22,10 @@ mod watch;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
+    // Before there is any thread: a keeper may have none.
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    if arguments.first().is_some_and(|word| word == child::COMMAND) {
+        return child::main(&arguments);
+    }
     cli::main()
 }

@@ -158,5 +158,6 @@ pub fn parts(base_dir: &std::path::Path) -> Parts {
         base_dir: base_dir.to_owned(),
         notify: Arc::new(|_| {}),
         child_env: Arc::from([("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".to_owned())]),
+        keeper: Arc::from([]),
     }
 }

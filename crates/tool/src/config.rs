@@ -1,4 +1,4 @@
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{ffi::OsString, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -97,6 +97,8 @@ pub struct Parts {
     /// What programs that a room starts may know of our own environment: where programs are, the home folder, the
     /// language. Never a secret.
     pub child_env: Arc<[(String, String)]>,
+    /// The command line that starts a keeper of a program: this binary, as a keeper.
+    pub keeper: Arc<[OsString]>,
 }
 
 /// Takes the measurements that only a room can make. The gate's metrics implement it.

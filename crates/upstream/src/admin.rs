@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tool::{Audience, Code, Effect, Fault, Permit, PrincipalKind, Tool, ToolName, json::closed_object};
 
-use crate::upstream::{Chosen, NotTaken, Upstream};
+use crate::upstream::{Chosen, Means, NotTaken, Upstream};
 
 /// What these tools talk to, in policy and metrics.
 pub(crate) const SOURCE: &str = "upstreams";
@@ -20,6 +20,7 @@ const BYTES_MAX: usize = 4 * 1024 * 1024;
 const LIST: &str = "upstream_list";
 const APPROVE: &str = "upstream_approve";
 const RESTART: &str = "upstream_restart";
+const LOGS: &str = "upstream_logs";
 
 #[derive(Deserialize)]
 struct Asked {
@@ -61,8 +62,15 @@ pub(crate) fn tools() -> Vec<Arc<Tool>> {
         ),
         line(
             RESTART,
-            "Ends the connection to a tool server and makes a new one; a program is started anew.",
+            "Ends the connection to a tool server and makes a new one; a program is started anew, also one that is left alone since it kept ending.",
             Effect::Changes,
+            one.clone(),
+            json!({ "server": "docs" }),
+        ),
+        line(
+            LOGS,
+            "Shows what the program of a tool server said last on standard error, over all of its starts, at most 200 lines.",
+            Effect::Reads,
             one,
             json!({ "server": "docs" }),
         ),
@@ -95,6 +103,13 @@ pub(crate) async fn run(servers: &[Arc<Upstream>], permit: &Permit) -> Result<Va
         };
         return Err(Fault::bad_argument("/server", format!("there is no tool server {wanted:?}; {hint}")));
     };
+    if name == LOGS {
+        let Means::Program(launch) = &server.settings.means else {
+            let text = format!("{wanted:?} is no program that is started here; its logs are where it runs");
+            return Err(Fault::bad_argument("/server", text));
+        };
+        return Ok(json!({ "server": wanted, "lines": launch.complaints.all() }));
+    }
     if name == RESTART {
         server.restart().await.map_err(|error| error.into_fault(server.name(), true))?;
         return Ok(json!({ "server": wanted, "restarted": true }));
@@ -124,10 +139,10 @@ fn shown(server: &Upstream) -> Value {
     let catalogue = server.catalogue();
     let live = server.live();
     let held = catalogue.held.iter();
-    json!({
+    let mut shown = json!({
         "server": server.name(),
-        "state": if live.is_some() { "connected" } else { "down" },
-        "protocol_version": live.map(|peer| peer.version.as_str()),
+        "state": server.state(),
+        "protocol_version": live.as_ref().map(|peer| peer.version.as_str()),
         "tools": catalogue.tools.iter().filter(|tool| tool.purpose == tool::Purpose::Call).count(),
         "pin": server.settings.pin,
         "held": held
@@ -136,5 +151,11 @@ fn shown(server: &Upstream) -> Value {
                 json!({ "tool": offered.tool, "why": held.why(), "digest": offered.digest, "diff": held.diff() })
             })
             .collect::<Vec<_>>(),
-    })
+    });
+    if server.is_program() {
+        shown["restarts"] = json!(server.restarts().count);
+        shown["why"] = json!(server.restarts().why());
+        shown["sandbox"] = json!(live.as_ref().and_then(|peer| peer.held()));
+    }
+    shown
 }

@@ -259,7 +259,10 @@ impl<'a> Conversation<'a> {
                     }
                     continue;
                 }
-                () = self.budget.is_up() => return Err(UpstreamError::Timeout),
+                () = self.budget.is_up() => {
+                    peer.hub.doubted().notify_one();
+                    return Err(UpstreamError::Timeout);
+                }
             };
             match came {
                 Came::Answer(_, Answer::Result(result)) => return Ok(result),

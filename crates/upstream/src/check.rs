@@ -10,6 +10,7 @@ use url::{Host, Url};
 use crate::{
     config::{Config, UpstreamConfig},
     filter,
+    sandbox::SandboxConfig,
 };
 
 /// The longest name of a server, and the longest prefix, in bytes: names of tools have to fit 64.
@@ -108,7 +109,11 @@ fn check_kind(faults: &mut Faults<'_>, upstream: &UpstreamConfig) {
             }
         }
         (None, Some(_)) => {
-            for (member, is_there) in [("env", !upstream.env.is_empty()), ("cwd", upstream.cwd.is_some())] {
+            for (member, is_there) in [
+                ("env", !upstream.env.is_empty()),
+                ("cwd", upstream.cwd.is_some()),
+                ("sandbox", upstream.sandbox.is_some()),
+            ] {
                 if is_there {
                     faults.add(&[member], "it is for a server with a command");
                 }
@@ -156,6 +161,10 @@ fn check_command(faults: &mut Faults<'_>, command: &[String], upstream: &Upstrea
     }
     if let Some(i) = command.iter().position(|word| word.contains('\0')) {
         faults.add(&["command", &i.to_string()], "it holds a NUL, which no argument can");
+    }
+    for (at, text) in upstream.sandbox.iter().flat_map(SandboxConfig::check) {
+        let at: Vec<&str> = ["sandbox"].into_iter().chain(at.iter().map(String::as_str)).collect();
+        faults.add(&at, text);
     }
     for name in upstream.env.keys() {
         let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -232,7 +241,8 @@ mod tests {
                 "neither": {},
                 "a b": { "command": ["x"] },
                 "mixed": { "command": ["x"], "headers": { "a": "b" }, "allow_private": ["127.0.0.1:1"] },
-                "mixed2": { "url": "https://a.test/", "env": { "A": "b" }, "cwd": "." },
+                "mixed2": { "url": "https://a.test/", "env": { "A": "b" }, "cwd": ".", "sandbox": {} },
+                "boxed": { "command": ["x"], "sandbox": { "write": ["/"] } },
                 "program": { "command": [""], "env": { "1A": "x", "A=B": "x" } },
                 "lists": { "command": ["x"], "prefix": "a.", "allow": ["[a"], "deny": ["ok"], "reads": ["{"] },
                 "named": { "command": ["x"], "tools": {
@@ -242,6 +252,7 @@ mod tests {
             expect![[r#"
                 /upstreams/a b: "a b" is not a name: use 1 to 32 letters, digits, '_' or '-'
                 /upstreams/both/url: a server has either a command or a url, not both
+                /upstreams/boxed/sandbox/write: it is for the mode `strict`
                 /upstreams/lists/prefix: "a." is not a prefix: use up to 32 letters, digits, '_' or '-'
                 /upstreams/lists/allow/0: "[a" is not a glob: unclosed character class; missing ']'
                 /upstreams/lists/reads/0: "{" is not a glob: unclosed alternate group; missing '}' (maybe escape '{' with '[{]'?)
@@ -249,6 +260,7 @@ mod tests {
                 /upstreams/mixed/allow_private: it is for a server with a url
                 /upstreams/mixed2/env: it is for a server with a command
                 /upstreams/mixed2/cwd: it is for a server with a command
+                /upstreams/mixed2/sandbox: it is for a server with a command
                 /upstreams/named/tools/b/name: "a" is called "one" already
                 /upstreams/named/tools/c/name: "o n e" is not the name of a tool: use 1 to 64 letters, digits, '_' or '-'
                 /upstreams/neither: it is neither a program nor a place (add `command: [PROGRAM, ARGUMENT]` or `url: https://..`)

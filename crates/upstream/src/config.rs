@@ -4,6 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tool::{Hygiene, LogLevel, SecretRef};
 
+use crate::sandbox::SandboxConfig;
+
 /// The `upstreams:` section: MCP servers behind the gate, by the name that rules and logs use for them. Their tools
 /// have the source `mcp:<name>`, and a call of one the target `mcp:<name>/<its name there>`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -25,6 +27,19 @@ pub struct UpstreamConfig {
     /// The folder in which the program starts. Left out: that of this file.
     #[serde(default)]
     pub cwd: Option<String>,
+    /// What the program may do. Left out: what every tool server may (`mode: standard`).
+    #[serde(default)]
+    pub sandbox: Option<SandboxConfig>,
+    /// How often the program may end by itself within 10 minutes before it is left alone until
+    /// `portcullis upstream restart`. Until then it is started again, each time after a longer wait.
+    #[serde(default = "defaults::ends_max")]
+    #[schemars(range(min = 1, max = 1_000))]
+    pub ends_max: u32,
+    /// How often a program that says nothing is asked for a sign of life, in milliseconds. One that gives none within
+    /// `timeout_ms` is ended and started again. 0: never.
+    #[serde(default = "defaults::alive_ms")]
+    #[schemars(range(max = 3_600_000))]
+    pub alive_ms: u64,
     /// Where the server is: an http or https URL, such as `https://mcp.example.com/mcp`. Redirects are not followed.
     #[serde(default)]
     pub url: Option<String>,
@@ -214,6 +229,14 @@ mod defaults {
 
     pub(super) fn hygiene() -> Hygiene {
         Hygiene::Strict
+    }
+
+    pub(super) fn ends_max() -> u32 {
+        5
+    }
+
+    pub(super) fn alive_ms() -> u64 {
+        30_000
     }
 
     pub(super) fn timeout_ms() -> u64 {

@@ -18,8 +18,8 @@ type Cause = Box<dyn Error + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UpstreamError {
     /// The program does not start.
-    #[error("cannot be started")]
-    Start(#[source] Cause),
+    #[error("cannot be started: {0}")]
+    Start(String),
     /// The name has no address.
     #[error("cannot be found")]
     NoHost(#[source] Cause),
@@ -39,8 +39,21 @@ pub(crate) enum UpstreamError {
     #[error("cannot be connected to")]
     Connect(#[source] Cause),
     /// It was down a moment ago, and was not asked.
-    #[error("is down: {0}")]
-    Down(String),
+    #[error("is down: {why}; it is tried again in {} s", .wait.as_secs_f64().ceil())]
+    Down {
+        /// Why.
+        why: String,
+        /// When to come back.
+        wait: Duration,
+    },
+    /// It kept ending, and is left alone.
+    #[error("ended {ends} times and is left alone until `portcullis upstream restart`; the last time: {why}")]
+    Quarantined {
+        /// Why it ended the last time.
+        why: String,
+        /// How often it did.
+        ends: u32,
+    },
     /// It ended, or broke off, before it had answered.
     #[error("broke off before it had answered")]
     Broken(#[source] Option<Cause>),
@@ -96,7 +109,7 @@ impl UpstreamError {
             Self::Status { status, .. } => return Some(status.to_string()),
             Self::Timeout => "timeout",
             Self::NoHost(_) => "dns",
-            Self::Start(_) | Self::Connect(_) | Self::Down(_) => "connect",
+            Self::Start(_) | Self::Connect(_) | Self::Down { .. } | Self::Quarantined { .. } => "connect",
             Self::Broken(_) | Self::SessionGone => "broken",
             Self::TooLarge(_) | Self::Protocol(_) => "protocol",
             Self::Answered(_) | Self::Withdrew => "error",
@@ -112,7 +125,11 @@ impl UpstreamError {
     /// The `error.type` of the OpenTelemetry conventions.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
-            Self::Start(_) | Self::NoHost(_) | Self::Connect(_) | Self::Down(_) => "connect",
+            Self::Start(_)
+            | Self::NoHost(_)
+            | Self::Connect(_)
+            | Self::Down { .. }
+            | Self::Quarantined { .. } => "connect",
             Self::OwnNetwork { .. } => "refused",
             Self::Broken(_) | Self::SessionGone => "broken",
             Self::Timeout => "timeout",
@@ -137,7 +154,9 @@ impl UpstreamError {
     fn code(&self) -> Code {
         match self {
             Self::OwnNetwork { .. } => Code::Denied,
-            Self::Down(_) | Self::Status { status: 429 | 503, .. } => Code::Unavailable,
+            Self::Down { .. } | Self::Quarantined { .. } | Self::Status { status: 429 | 503, .. } => {
+                Code::Unavailable
+            }
             Self::Timeout => Code::TimedOut,
             Self::Busy => Code::Busy,
             Self::Unsendable(_) => Code::BadArguments,
@@ -174,9 +193,10 @@ impl UpstreamError {
             Self::Asking(fault) => return *fault,
             Self::Answered(error) => return answered(server, error),
             Self::Status { retry_after, .. } => fault.retry_after = retry_after,
-            Self::Down(_) | Self::Busy => fault.retry_after = Some(Duration::from_secs(1)),
+            Self::Down { wait, .. } => fault.retry_after = Some(wait),
+            Self::Busy => fault.retry_after = Some(Duration::from_secs(1)),
             Self::OwnNetwork { address, .. } => fault.log = Some(format!("the address is {address}").into()),
-            Self::Start(cause) | Self::NoHost(cause) | Self::Connect(cause) | Self::Broken(Some(cause)) => {
+            Self::NoHost(cause) | Self::Connect(cause) | Self::Broken(Some(cause)) => {
                 fault.source = Some(cause);
             }
             _ => {}
@@ -243,8 +263,9 @@ mod tests {
     fn what_callers_are_told() {
         let errors = || {
             [
-                UpstreamError::Start("no such file".into()),
-                UpstreamError::Down("it ended".to_owned()),
+                UpstreamError::Start("no such file".to_owned()),
+                UpstreamError::Down { why: "it ended".to_owned(), wait: Duration::from_millis(1_500) },
+                UpstreamError::Quarantined { why: "signal: 9 (SIGKILL)".to_owned(), ends: 5 },
                 UpstreamError::Broken(None),
                 UpstreamError::Timeout,
                 UpstreamError::Status { status: 503, retry_after: Some(Duration::from_secs(7)) },
@@ -276,8 +297,9 @@ mod tests {
             );
         }
         expect![[r#"
-            upstream upstream connect connect | the tool server "docs" cannot be started
-            unavailable unavailable connect connect | the tool server "docs" is down: it ended
+            upstream upstream connect connect | the tool server "docs" cannot be started: no such file
+            unavailable unavailable connect connect | the tool server "docs" is down: it ended; it is tried again in 2 s
+            unavailable unavailable connect connect | the tool server "docs" ended 5 times and is left alone until `portcullis upstream restart`; the last time: signal: 9 (SIGKILL)
             upstream outcome_unknown broken broken | the tool server "docs" broke off before it had answered
             timed_out outcome_unknown timeout timeout | the tool server "docs" did not answer in time
             unavailable unavailable 503 status | the tool server "docs" answered with the status 503

@@ -1,9 +1,16 @@
 //! Where everything that comes from one connection meets: those who wait, and what is nobody's.
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use mcp::{Id, WireError};
 use serde_json::value::RawValue;
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -17,6 +24,16 @@ pub(crate) struct Hub {
     pub(crate) table: Arc<Table>,
     pub(crate) news: Arc<News>,
     gone: CancellationToken,
+    /// How a program ended that was not asked to.
+    end: OnceLock<String>,
+    /// True once that was counted.
+    is_counted: AtomicBool,
+    /// The program has ended, and nothing is left of it.
+    ended: CancellationToken,
+    began: Instant,
+    /// How many messages came.
+    heard: AtomicU64,
+    doubted: Notify,
 }
 
 impl Hub {
@@ -27,6 +44,12 @@ impl Hub {
             table: Arc::new(Table::new(requests_max)),
             news: Arc::clone(news),
             gone: CancellationToken::new(),
+            end: OnceLock::new(),
+            is_counted: AtomicBool::new(false),
+            ended: CancellationToken::new(),
+            began: Instant::now(),
+            heard: AtomicU64::new(0),
+            doubted: Notify::new(),
         })
     }
 
@@ -37,6 +60,7 @@ impl Hub {
 
     /// Takes what came on a stream that all requests share. Returns what is to be answered at once.
     pub(crate) fn take(&self, came: Came) -> Option<Vec<u8>> {
+        self.heard.fetch_add(1, Ordering::Relaxed);
         match self.table.hand_on(came)? {
             Came::Note(note) => {
                 self.news.heard(&note);
@@ -54,6 +78,39 @@ impl Hub {
         }
         self.gone.cancel();
         self.table.drain();
+    }
+
+    /// The program ended by itself, and how.
+    pub(crate) fn ends_with(&self, how: &str) {
+        // It ends once.
+        let _ = self.end.set(how.to_owned());
+    }
+
+    /// How the program ended, where it did by itself.
+    pub(crate) fn end(&self) -> Option<&str> {
+        self.end.get().map(String::as_str)
+    }
+
+    /// The same and how long it ran, for whoever counts it first.
+    pub(crate) fn take_end(&self) -> Option<(String, Duration)> {
+        let how = self.end()?;
+        let is_first = !self.is_counted.swap(true, Ordering::AcqRel);
+        is_first.then(|| (how.to_owned(), self.began.elapsed()))
+    }
+
+    /// Ends when the program has ended and nothing is left of it.
+    pub(crate) fn ended(&self) -> &CancellationToken {
+        &self.ended
+    }
+
+    /// How many messages came so far.
+    pub(crate) fn heard(&self) -> u64 {
+        self.heard.load(Ordering::Relaxed)
+    }
+
+    /// Told when it was too late with an answer, so that nobody knows whether it is still there.
+    pub(crate) fn doubted(&self) -> &Notify {
+        &self.doubted
     }
 
     /// Ends when the connection is over.

@@ -1,5 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
+use child::{Level, Rules, Shim};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use place::AllowPrivate;
 use state::Pins;
@@ -69,7 +70,7 @@ fn settings(name: &str, config: &UpstreamConfig, parts: &Parts) -> Result<Settin
     let mut secrets = Vec::new();
     let means = match &config.url {
         Some(url) => Means::Http(Arc::new(http(name, url, config, times, parts, &mut secrets)?)),
-        None => Means::Program(launch(name, config, times, parts, &mut secrets)?),
+        None => Means::Program(Box::new(launch(name, config, times, parts, &mut secrets)?)),
     };
     let mirrors = matches!(means, Means::Http(_)) && config.protocol != Protocol::Legacy;
     Ok(Settings {
@@ -95,6 +96,8 @@ fn settings(name: &str, config: &UpstreamConfig, parts: &Parts) -> Result<Settin
         pin: config.pin,
         secrets,
         concurrent_max: config.concurrent_max as usize,
+        ends_max: config.ends_max,
+        alive: Duration::from_millis(config.alive_ms),
         rounds_max: config.rounds_max,
         watched_max: config.watched_max,
     })
@@ -118,7 +121,17 @@ fn launch(
         secrets.push(value.clone());
         env.push((variable.clone(), value));
     }
+    let sandbox = config.sandbox.as_ref().map(|sandbox| sandbox.rules(name, &parts.base_dir));
+    let rules = sandbox.unwrap_or_else(|| Ok(Rules::standard()));
+    let rules = rules.map_err(|text| ConfigFault::new(format!("{}/sandbox/user", pointer(name)), text))?;
+    // Whoever may not look into our home folder has one of its own.
+    if rules.level == Level::Strict && !config.env.contains_key("HOME") {
+        env.retain(|(known, _)| known != "HOME");
+    }
     Ok(Launch {
+        shim: Shim::new(parts.keeper.to_vec()),
+        rules,
+        complaints: Arc::default(),
         command: config.command.clone().unwrap_or_default(),
         folder: config.cwd.as_ref().map_or_else(|| parts.base_dir.clone(), |cwd| parts.base_dir.join(cwd)),
         env,

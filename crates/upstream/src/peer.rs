@@ -91,6 +91,14 @@ impl Peer {
         }
     }
 
+    /// What keeps the program in, where it is one.
+    pub(crate) fn held(&self) -> Option<&child::Held> {
+        match &self.line.wire {
+            Wire::Http(_) => None,
+            Wire::Program(program) => Some(program.held()),
+        }
+    }
+
     /// Begins a request.
     pub(crate) async fn start(&self, request: &Request) -> Result<Exchange, UpstreamError> {
         self.line.start(request, &self.hub).await

@@ -130,6 +130,10 @@ async fn probe(upstream: &Arc<Upstream>) -> Probe {
             ProbeState::Unhealthy
         }
     };
+    if upstream.is_program() {
+        details.insert("restarts".to_owned(), json!(upstream.restarts().count));
+        details.insert("quarantined".to_owned(), json!(upstream.restarts().is_quarantined()));
+    }
     details.insert("tools".to_owned(), json!(catalogue.tools.len()));
     details.insert("left_out".to_owned(), json!(catalogue.left_out));
     details.insert("held".to_owned(), json!(catalogue.held.len()));

@@ -1,23 +1,23 @@
 //! A server that is a program of ours: one message a line on its standard input and output.
 //!
-//! It leads a process group of its own, so that what it starts ends with it. Its environment is what it is given;
-//! what it says on standard error is logged.
+//! A keeper holds it together with all that comes of it (`child`). Its environment is what it is given; what it says on
+//! standard error is logged, and kept to be looked at.
 //!
 //! Source: basic/transports/stdio, "Shutdown" among it.
 
 use std::{
+    collections::VecDeque,
     path::PathBuf,
-    process::Stdio,
     sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
 use bytes::BytesMut;
+use child::{Held, Rules, Running, Shim, Streams};
 use mcp::lines::{Line, Reader};
-use rustix::process::{Pid, Signal};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
-    process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
+    net::unix::pipe::{Receiver, Sender},
     sync::mpsc,
     time::timeout,
 };
@@ -35,16 +35,25 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// The longest line of standard error that is logged, in bytes.
 const COMPLAINT_BYTES_MAX: usize = 4 * 1024;
 
+/// How many of the lines of standard error are kept to be looked at.
+const COMPLAINTS_MAX: usize = 200;
+
 /// How a program is started.
 #[derive(Debug)]
 pub(crate) struct Launch {
+    /// What starts its keeper.
+    pub(crate) shim: Shim,
     /// The program and its arguments.
     pub(crate) command: Vec<String>,
     pub(crate) folder: PathBuf,
     /// All of its environment.
     pub(crate) env: Vec<(String, Secret)>,
+    /// What it may do.
+    pub(crate) rules: Rules,
     pub(crate) close_timeout: Duration,
     pub(crate) line_bytes_max: usize,
+    /// What it said last on standard error, over all of its lives.
+    pub(crate) complaints: Arc<Complaints>,
 }
 
 /// A program that runs.
@@ -52,30 +61,52 @@ pub(crate) struct Launch {
 pub(crate) struct Program {
     writes: Mutex<Option<mpsc::Sender<Vec<u8>>>>,
     closing: CancellationToken,
+    held: Held,
+}
+
+/// What a program said last on standard error.
+#[derive(Debug, Default)]
+pub(crate) struct Complaints(Mutex<VecDeque<String>>);
+
+impl Complaints {
+    /// All of them, oldest first.
+    pub(crate) fn all(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    fn push(&self, line: String) {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.len() == COMPLAINTS_MAX {
+            lines.pop_front();
+        }
+        lines.push_back(line);
+    }
 }
 
 impl Program {
     /// Starts a program. What comes from it goes to the hub, which closes when it has ended.
-    pub(crate) fn start(
+    pub(crate) async fn start(
         launch: &Launch,
         hub: &Arc<Hub>,
         tasks: &TaskTracker,
     ) -> Result<Arc<Self>, UpstreamError> {
-        let mut child = command(launch)?.spawn().map_err(|e| UpstreamError::Start(e.into()))?;
-        let group = Group::of(&child);
-        let lost = || UpstreamError::Start("a pipe is missing".into());
-        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let (stdin, stdout) = (stdin.ok_or_else(lost)?, stdout.ok_or_else(lost)?);
+        let started = launch.shim.start(launch.order()?).await;
+        let (running, Streams { stdin, stdout, stderr }) =
+            started.map_err(|e| UpstreamError::Start(e.to_string()))?;
         let (sender, writes) = mpsc::channel(WRITES_MAX);
         let closing = CancellationToken::new();
-        let running = Arc::new(Self { writes: Mutex::new(Some(sender)), closing: closing.clone() });
+        let held = running.held().clone();
+        let program = Arc::new(Self { writes: Mutex::new(Some(sender)), closing: closing.clone(), held });
         tasks.spawn(write(stdin, writes));
-        tasks.spawn(read(stdout, launch.line_bytes_max, Arc::clone(hub), Arc::downgrade(&running)));
-        if let Some(stderr) = stderr {
-            tasks.spawn(complain(stderr, Arc::clone(hub)));
-        }
-        tasks.spawn(mind(child, group, closing, launch.close_timeout, Arc::clone(hub)));
-        Ok(running)
+        tasks.spawn(read(stdout, launch.line_bytes_max, Arc::clone(hub), Arc::downgrade(&program)));
+        tasks.spawn(complain(stderr, Arc::clone(hub), Arc::clone(&launch.complaints)));
+        tasks.spawn(mind(running, closing, launch.close_timeout, Arc::clone(hub)));
+        Ok(program)
+    }
+
+    /// What keeps it in.
+    pub(crate) fn held(&self) -> &Held {
+        &self.held
     }
 
     /// Sends a message; waits while as many wait as may.
@@ -115,20 +146,23 @@ fn line(message: &[u8]) -> Vec<u8> {
     line
 }
 
-fn command(launch: &Launch) -> Result<Command, UpstreamError> {
-    let (program, arguments) =
-        launch.command.split_first().ok_or_else(|| UpstreamError::Start("no program".into()))?;
-    // A path is one from the folder; a bare name is looked for.
-    let program = if program.contains('/') { launch.folder.join(program) } else { program.into() };
-    let mut command = Command::new(program);
-    command.args(arguments).current_dir(&launch.folder).env_clear();
-    command.envs(launch.env.iter().map(|(name, value)| (name, value.expose())));
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.process_group(0).kill_on_drop(true);
-    Ok(command)
+impl Launch {
+    fn order(&self) -> Result<child::Launch, UpstreamError> {
+        let (program, arguments) =
+            self.command.split_first().ok_or_else(|| UpstreamError::Start("no program".to_owned()))?;
+        // A path is one from the folder; a bare name is looked for.
+        let program = if program.contains('/') { self.folder.join(program) } else { program.into() };
+        Ok(child::Launch {
+            program,
+            arguments: arguments.to_vec(),
+            folder: self.folder.clone(),
+            env: self.env.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect(),
+            rules: self.rules.clone(),
+        })
+    }
 }
 
-async fn write(mut stdin: ChildStdin, mut writes: mpsc::Receiver<Vec<u8>>) {
+async fn write(mut stdin: Sender, mut writes: mpsc::Receiver<Vec<u8>>) {
     while let Some(line) = writes.recv().await {
         if let Err(error) = stdin.write_all(&line).await {
             // Its end is noticed where its output ends.
@@ -138,7 +172,7 @@ async fn write(mut stdin: ChildStdin, mut writes: mpsc::Receiver<Vec<u8>>) {
     }
 }
 
-async fn read(mut stdout: ChildStdout, line_bytes_max: usize, hub: Arc<Hub>, running: Weak<Program>) {
+async fn read(mut stdout: Receiver, line_bytes_max: usize, hub: Arc<Hub>, running: Weak<Program>) {
     let mut reader = Reader::new(line_bytes_max);
     let mut piece = BytesMut::new();
     loop {
@@ -172,16 +206,17 @@ fn take(line: Line, hub: &Hub, running: &Weak<Program>) {
     }
 }
 
-/// Logs what it says on standard error.
-async fn complain(mut stderr: ChildStderr, hub: Arc<Hub>) {
+/// Keeps and logs what it says on standard error.
+async fn complain(mut stderr: Receiver, hub: Arc<Hub>, complaints: Arc<Complaints>) {
     let mut reader = Reader::new(COMPLAINT_BYTES_MAX);
     while let Some(piece) = piece_of(&mut stderr).await {
         reader.feed(piece);
         while let Some(line) = reader.pop() {
             match line {
                 Line::Text(text) => {
-                    let text = String::from_utf8_lossy(&text);
-                    tracing::debug!(server = hub.name(), stderr = &*text, "a tool server says something");
+                    let text = tool::in_one_line(&String::from_utf8_lossy(&text));
+                    tracing::debug!(server = hub.name(), stderr = text, "a tool server says something");
+                    complaints.push(text);
                 }
                 Line::TooLong => {
                     tracing::debug!(server = hub.name(), "a tool server says too much in one line");
@@ -199,69 +234,34 @@ async fn piece_of(stream: &mut (impl AsyncRead + Unpin)) -> Option<bytes::Bytes>
     }
 }
 
-/// Waits for the end of a program, and sees to it where it is to end.
-async fn mind(
-    mut child: Child,
-    group: Group,
-    closing: CancellationToken,
-    close_timeout: Duration,
-    hub: Arc<Hub>,
-) {
+/// Waits for the end of a program, and sees to it where it is to end. Nothing that came of it is left then.
+async fn mind(mut running: Running, closing: CancellationToken, close_timeout: Duration, hub: Arc<Hub>) {
     let ended = tokio::select! {
         biased;
-        ended = child.wait() => Some(ended),
+        how = running.ended() => Some(how),
         () = closing.cancelled() => None,
         // Where it closed its output it is most likely about to end.
-        () = hub.gone().cancelled() => timeout(close_timeout, child.wait()).await.ok(),
+        () = hub.gone().cancelled() => timeout(close_timeout, running.ended()).await.ok(),
     };
-    if let Some(ended) = ended {
-        let how = ended.map_or_else(|e| e.to_string(), |status| status.to_string());
-        if !closing.is_cancelled() {
-            tracing::warn!(server = hub.name(), how, "a tool server ended by itself");
-        }
-    } else {
-        end(&mut child, &group, close_timeout).await;
+    if !closing.is_cancelled() {
+        let how = ended.as_deref().unwrap_or("it closed its output");
+        tracing::warn!(server = hub.name(), how, "a tool server ended by itself");
+        hub.ends_with(how);
     }
-    group.signal(Signal::KILL);
-    // What it said last is still read; a program that left its group may hold the pipe open for ever.
+    if ended.is_none() {
+        end(&mut running, close_timeout).await;
+    }
+    running.kill().await;
+    hub.ended().cancel();
+    // What it said last is still read.
     let _ = timeout(LAST_WORDS, hub.gone().cancelled()).await;
     hub.close("it ended");
 }
 
-/// Its input is closed: it may end by itself, then it is asked to, then it is killed.
-async fn end(child: &mut Child, group: &Group, close_timeout: Duration) {
-    if timeout(close_timeout, child.wait()).await.is_ok() {
-        return;
-    }
-    group.signal(Signal::TERM);
-    if timeout(close_timeout, child.wait()).await.is_ok() {
-        return;
-    }
-    group.signal(Signal::KILL);
-    // The kernel ends what is killed; only a broken disk holds it up.
-    let _ = timeout(close_timeout, child.wait()).await;
-}
-
-/// The process group of a program; killed when dropped, so that nothing outlives us.
-#[derive(Debug)]
-struct Group(Option<Pid>);
-
-impl Group {
-    fn of(child: &Child) -> Self {
-        let pid = child.id().and_then(|id| i32::try_from(id).ok());
-        Self(pid.and_then(Pid::from_raw))
-    }
-
-    fn signal(&self, signal: Signal) {
-        if let Some(group) = self.0 {
-            // There may be nobody left.
-            let _ = rustix::process::kill_process_group(group, signal);
-        }
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        self.signal(Signal::KILL);
+/// Its input is closed: it may end by itself, then it is asked to; what is left then is killed.
+async fn end(running: &mut Running, close_timeout: Duration) {
+    if timeout(close_timeout, running.ended()).await.is_err() {
+        running.terminate().await;
+        let _ = timeout(close_timeout, running.ended()).await;
     }
 }

@@ -154,7 +154,7 @@ impl Conversation<'_> {
                 Err(
                     error @ (UpstreamError::Connect(_)
                     | UpstreamError::Broken(_)
-                    | UpstreamError::Down(_)
+                    | UpstreamError::Down { .. }
                     | UpstreamError::Status { status: 429 | 500..=599, .. }),
                 ) if failures < FAILURES_MAX => {
                     failures += 1;

@@ -4,3 +4,4 @@ mod bed;
 mod fixture;
 mod odd_http;
 mod odd_stdio;
+mod supervised;

@@ -30,6 +30,7 @@ use crate::{
     news::{Changes, News},
     peer::{Line, Peer, Wire},
     pinning::{FIRST_USE, Offered, Pinning},
+    restarts::Restarts,
     stdio::{Launch, Program},
 };
 
@@ -45,7 +46,7 @@ const OWN_REQUESTS_MAX: usize = 16;
 /// How a server is reached.
 pub(crate) enum Means {
     Http(Arc<Http>),
-    Program(Launch),
+    Program(Box<Launch>),
 }
 
 /// How long things may take.
@@ -74,6 +75,10 @@ pub(crate) struct Settings {
     pub(crate) concurrent_max: usize,
     pub(crate) rounds_max: usize,
     pub(crate) watched_max: usize,
+    /// How often a program may end by itself before it is left alone.
+    pub(crate) ends_max: u32,
+    /// How often a program that says nothing is asked for a sign of life; zero for never.
+    pub(crate) alive: Duration,
 }
 
 /// Of resources, a server speaks for its own alone.
@@ -127,6 +132,7 @@ pub(crate) struct Upstream {
     current: ArcSwapOption<Peer>,
     /// Why it could not be reached the last time, and when that was.
     failure: tokio::sync::Mutex<Option<(Instant, String)>>,
+    pub(crate) restarts: Mutex<Restarts>,
     /// What it was found to speak.
     era: Mutex<Option<Era>>,
     listed: tokio::sync::Mutex<Listed>,
@@ -150,6 +156,7 @@ impl Upstream {
             has_begun: AtomicBool::new(false),
             current: ArcSwapOption::empty(),
             failure: tokio::sync::Mutex::default(),
+            restarts: Mutex::new(Restarts::new(settings.ends_max)),
             era: Mutex::new(None),
             listed: tokio::sync::Mutex::default(),
             catalogue: ArcSwap::default(),
@@ -191,6 +198,9 @@ impl Upstream {
         if let Err(error) = begun.unwrap_or(Err(UpstreamError::Timeout)) {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
             tracing::warn!(server = self.name(), %error, cause, "a tool server cannot be reached; its tools are missing");
+            if self.is_program() {
+                self.beside(Arc::clone(self).revive());
+            }
         }
     }
 
@@ -313,6 +323,7 @@ impl Upstream {
 
     /// Ends the connection, and makes a new one; a program is started anew.
     pub(crate) async fn restart(self: &Arc<Self>) -> Result<(), UpstreamError> {
+        self.restarts().forgive();
         if let Some(peer) = self.live() {
             peer.close().await;
             peer.hub.close("it was asked to start anew");
@@ -343,19 +354,23 @@ impl Upstream {
             return Ok(peer);
         }
         if self.ending.is_cancelled() {
-            return Err(UpstreamError::Down("it is being closed".to_owned()));
+            return Err(UpstreamError::Down { why: "it is being closed".to_owned(), wait: RECONNECT_WAIT });
         }
         if let Some((_, why)) = failure.as_ref().filter(|(at, _)| at.elapsed() < RECONNECT_WAIT) {
-            return Err(UpstreamError::Down(why.clone()));
+            return Err(UpstreamError::Down { why: why.clone(), wait: RECONNECT_WAIT });
         }
+        self.may_start(self.current.load_full()).await?;
         let connected = timeout(self.settings.times.connect, self.connect()).await;
         match connected.unwrap_or(Err(UpstreamError::Timeout)) {
             Ok(peer) => {
                 *failure = None;
+                self.restarts().started();
                 Ok(self.connected(peer).await)
             }
             Err(error) => {
-                *failure = Some((Instant::now(), format!("it {error}")));
+                // Programs have waits of their own.
+                *failure = (!self.is_program()).then(|| (Instant::now(), format!("it {error}")));
+                self.note_failure(&error);
                 *self.era.lock().unwrap_or_else(PoisonError::into_inner) = None;
                 Err(error)
             }
@@ -378,6 +393,14 @@ impl Upstream {
         tracing::info!(server = self.name(), version = peer.version.as_str(), "a tool server is connected");
         let (ready, is_ready) = oneshot::channel();
         self.beside(Arc::clone(self).attend(Arc::clone(&peer), ready));
+        if self.is_program() {
+            self.beside(Arc::clone(self).outlive(Arc::clone(&peer)));
+            let (this, seen) = (Arc::clone(self), Arc::clone(&peer));
+            self.beside(async move {
+                let gone = seen.hub.gone().clone();
+                gone.run_until_cancelled(this.see_alive(seen)).await;
+            });
+        }
         // Without it a call that comes at once may miss what is said beside its own stream; that is no reason to fail.
         let _ = timeout(STREAM_WAIT_MAX, is_ready).await;
         if self.has_begun.load(Ordering::Acquire) {
@@ -396,7 +419,7 @@ impl Upstream {
     async fn connect(&self) -> Result<Peer, UpstreamError> {
         let known = *self.era.lock().unwrap_or_else(PoisonError::into_inner);
         let manner = &self.settings.manner;
-        let (line, hub) = self.line()?;
+        let (line, hub) = self.line().await?;
         if manner.protocol == Protocol::Legacy || known == Some(Era::Legacy) {
             return initialize(line, hub, manner).await;
         }
@@ -410,19 +433,19 @@ impl Upstream {
             )),
             Probed::Legacy => initialize(line, hub, manner).await,
             Probed::LegacyAnew => {
-                let (line, hub) = self.line()?;
+                let (line, hub) = self.line().await?;
                 initialize(line, hub, manner).await
             }
         }
     }
 
     /// A new connection on which nothing is agreed yet.
-    fn line(&self) -> Result<(Line, Arc<Hub>), UpstreamError> {
+    async fn line(&self) -> Result<(Line, Arc<Hub>), UpstreamError> {
         let requests_max = self.settings.concurrent_max + OWN_REQUESTS_MAX;
         let hub = Hub::new(&self.settings.shape.name, requests_max, &self.news);
         let wire = match &self.settings.means {
             Means::Http(http) => Wire::Http(Arc::clone(http)),
-            Means::Program(launch) => Wire::Program(Program::start(launch, &hub, &self.tasks)?),
+            Means::Program(launch) => Wire::Program(Program::start(launch, &hub, &self.tasks).await?),
         };
         Ok((Line { wire, agreed: Agreed::default(), tasks: self.tasks.clone() }, hub))
     }

@@ -429,6 +429,7 @@ fn parts(loaded: &Loaded, metrics: &Arc<Metrics>, clock: &Arc<dyn Clock>, notice
         base_dir: loaded.base_dir.clone(),
         notify: notices.notify(),
         child_env: data::child_env(),
+        keeper: Arc::from(data::keeper()),
     }
 }
 

@@ -120,6 +120,14 @@ pub(super) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     ("upstream restart", &[("portcullis upstream restart docs", "a program is started anew")]),
+    ("upstream logs", &[("portcullis upstream logs docs", "its last 200 lines")]),
+    (
+        "doctor",
+        &[
+            ("portcullis doctor", "a table"),
+            ("portcullis doctor --json", "for a program; exit code 1 where something is bad"),
+        ],
+    ),
     (
         "audit",
         &[

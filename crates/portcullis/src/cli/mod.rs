@@ -6,6 +6,7 @@ mod changes;
 mod check;
 mod config;
 mod demo;
+mod doctor;
 mod examples;
 mod health;
 mod install;
@@ -76,6 +77,8 @@ enum Command {
     Stdio(stdio::StdioArgs),
     /// Say everything that is wrong with a configuration
     Check(check::CheckArgs),
+    /// Say what this machine can keep programs from, and whether what a server needs is there
+    Doctor,
     /// List the tools that can be called
     Tools,
     /// Call a tool
@@ -150,6 +153,7 @@ async fn run(cli: Cli, out: &Out) -> Result<(), Failure> {
         Command::Serve(args) => Box::pin(serve::run(args, globals, out)).await,
         Command::Stdio(args) => Box::pin(stdio::run(args, globals, out)).await,
         Command::Check(args) => check::run(&args, globals, out).await,
+        Command::Doctor => doctor::run(globals, out).await,
         Command::Tools => tools::run(globals, out).await,
         Command::Call(args) => call::run(args, globals, out).await,
         Command::Keys(command) => keys::run(command, globals, out).await,

@@ -15,7 +15,9 @@ pub(crate) enum UpstreamCommand {
     /// Take tools that are held back as they are now, after reading what differs
     Approve(ApproveArgs),
     /// Connect to a server anew; a program is started anew
-    Restart(RestartArgs),
+    Restart(OneArgs),
+    /// Show what the program of a server said last on standard error
+    Logs(OneArgs),
 }
 
 #[derive(Debug, Args)]
@@ -30,7 +32,7 @@ pub(crate) struct ApproveArgs {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct RestartArgs {
+pub(crate) struct OneArgs {
     /// The server, by its name in the configuration
     server: String,
 }
@@ -41,6 +43,7 @@ pub(super) async fn run(command: UpstreamCommand, globals: &Globals, out: &Out) 
         UpstreamCommand::List => list(&reach, out).await,
         UpstreamCommand::Approve(args) => approve(&reach, args, out).await,
         UpstreamCommand::Restart(args) => restart(&reach, args, out).await,
+        UpstreamCommand::Logs(args) => logs(&reach, args, out).await,
     };
     reach.close().await;
     done.map_err(|failure| match failure.text.starts_with("Tool not found: upstream_") {
@@ -65,15 +68,42 @@ async fn list(reach: &Reach, out: &Out) -> Result<(), Failure> {
             server["tools"].to_string(),
             text(&server["pin"]),
             held(server).len().to_string(),
+            server.get("restarts").map_or_else(|| "-".to_owned(), Value::to_string),
+            kept_in(&server["sandbox"]),
         ]
     });
-    out.table(&["server", "state", "protocol", "tools", "pin", "held back"], lines.collect(), servers);
+    let header = ["server", "state", "protocol", "tools", "pin", "held back", "restarts", "sandbox"];
+    out.table(&header, lines.collect(), servers);
     if !out.json {
         for server in all {
+            if let Some(why) = server["why"].as_str() {
+                out.note(&format!("\n{} does not run: {}", plain(&text(&server["server"])), plain(why)));
+            }
             show_held(server, held(server).iter(), out);
         }
     }
     Ok(())
+}
+
+/// What keeps a program in, in a few words.
+fn kept_in(sandbox: &Value) -> String {
+    let mut words = Vec::new();
+    if sandbox["tree"] == "namespace" {
+        words.push("namespace".to_owned());
+    }
+    if let Some(landlock) = sandbox["landlock"].as_str().filter(|how| *how != "none") {
+        words.push(format!("landlock ({landlock})"));
+    }
+    if sandbox["seccomp"] == true {
+        words.push("seccomp".to_owned());
+    }
+    if sandbox["own_network"] == true {
+        words.push("no network".to_owned());
+    }
+    if let Some(uid) = sandbox["uid"].as_u64() {
+        words.push(format!("uid {uid}"));
+    }
+    if words.is_empty() { "-".to_owned() } else { words.join(", ") }
 }
 
 fn held(server: &Value) -> &[Value] {
@@ -141,12 +171,28 @@ async fn approve(reach: &Reach, args: &ApproveArgs, out: &Out) -> Result<(), Fai
     Ok(())
 }
 
-async fn restart(reach: &Reach, args: &RestartArgs, out: &Out) -> Result<(), Failure> {
+async fn restart(reach: &Reach, args: &OneArgs, out: &Out) -> Result<(), Failure> {
     let answer = reach.call("upstream_restart", json!({ "server": args.server })).await?;
     if out.json {
         out.line(&answer.to_string());
     } else {
         out.note(&format!("{} is connected anew", args.server));
+    }
+    Ok(())
+}
+
+async fn logs(reach: &Reach, args: &OneArgs, out: &Out) -> Result<(), Failure> {
+    let answer = reach.call("upstream_logs", json!({ "server": args.server })).await?;
+    if out.json {
+        out.line(&answer.to_string());
+        return Ok(());
+    }
+    let lines = answer["lines"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if lines.is_empty() {
+        out.note(&format!("{} has said nothing on standard error", args.server));
+    }
+    for line in lines.iter().filter_map(Value::as_str) {
+        out.line(&plain(line));
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! A room that is open on a server, and a caller who remembers what was said to it.
 
 use std::{
+    ffi::OsString,
     path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
@@ -78,6 +79,7 @@ impl Room {
         let mut parts = testkit::parts(std::path::Path::new("/"));
         parts.meter = Arc::clone(&told) as Arc<dyn Meter>;
         let sink = Arc::clone(&told);
+        parts.keeper = Arc::from(keeper());
         parts.notify = Arc::new(move |notice| sink.notices.lock().unwrap().push(notice));
         let opened = tokio::task::spawn_blocking(move || crate::open(&config, &parts, &pins)).await.unwrap();
         let provider = opened.map_err(|faults| format!("{faults:?}"))?;
@@ -321,4 +323,20 @@ pub(crate) fn program() -> Option<PathBuf> {
     assert!(std::env::var("PORTCULLIS_BEDS").is_err(), "there is no {}", program.display());
     eprintln!("skipped: there is no mcp-fixture; `cargo build -p fixture` builds it");
     None
+}
+
+/// The tests are keepers of programs themselves: libtest runs a single test on the main thread.
+fn keeper() -> Vec<OsString> {
+    let own = std::env::current_exe().unwrap();
+    let arguments =
+        ["tests::bed::is_a_keeper_where_it_is_told_so", "--exact", "--test-threads=1", "--nocapture"];
+    [own.into_os_string()].into_iter().chain(arguments.map(Into::into)).collect()
+}
+
+#[test]
+fn is_a_keeper_where_it_is_told_so() {
+    if child::is_told() {
+        // One whose program does not start ends as failed.
+        let _ = child::main(&std::env::args_os().skip(1).collect::<Vec<_>>());
+    }
 }

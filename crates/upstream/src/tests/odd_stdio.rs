@@ -31,7 +31,7 @@ const LEGACY: &str = r#"
 const TAIL: &str = "\n  esac\ndone\n";
 
 /// The section of a program with these cases before the usual ones.
-fn section(cases: &str, more: Value) -> Value {
+pub(super) fn section(cases: &str, more: Value) -> Value {
     let script = format!("{HEAD}{cases}{LEGACY}{TAIL}");
     let mut one = json!({
         "command": ["sh", "-c", script],
@@ -238,29 +238,32 @@ async fn a_program_knows_only_what_it_is_given() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_that_does_not_want_to_end_is_ended_with_all_it_started() {
-    let cases = r#"*'"tools/call"'*)
+    let mark = format!("94{}", std::process::id());
+    let cases = format!(
+        r#"*'"tools/call"'*)
       trap '' TERM
-      sleep 600 & echo $! > child; echo $$ > parent
-      say "$id" 'started' ;;"#;
+      sleep {mark} & setsid sleep {mark} &
+      say "$id" 'started' ;;"#
+    );
     let folder = tempfile::tempdir().unwrap();
     // It ignores the end of its input, too.
-    let mut section = section(cases, json!({ "cwd": folder.path() }));
+    let mut section = section(&cases, json!({ "cwd": folder.path() }));
     let script = section["sh"]["command"][2].as_str().unwrap().to_owned();
-    section["sh"]["command"][2] = json!(format!("{script}\nsleep 600\n"));
+    section["sh"]["command"][2] = json!(format!("{script}\nsleep {mark}\n"));
     let room = Room::open(section).await;
     room.plain("sh_do", "{}").await.unwrap();
-    let pids = ["parent", "child"]
-        .map(|name| std::fs::read_to_string(folder.path().join(name)).unwrap().trim().to_owned());
-    let is_there = |pid: &String| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        // A dead one that nobody has waited for yet is dead.
-        !stat.is_empty() && !stat.contains(") Z ")
-    };
-    assert!(pids.iter().all(is_there));
+    room.until("all three run", |_| marked(&mark) == 3).await;
     let began = Instant::now();
     room.provider.close().await;
     assert!(began.elapsed() < Duration::from_secs(4));
-    room.until("both are gone", |_| !pids.iter().any(is_there)).await;
+    assert_eq!(marked(&mark), 0);
+}
+
+/// How many processes have this mark on their command line.
+fn marked(mark: &str) -> usize {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let lines = processes.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+    lines.filter(|line| String::from_utf8_lossy(line).contains(mark)).count()
 }
 
 #[tokio::test(flavor = "multi_thread")]
