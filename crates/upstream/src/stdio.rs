@@ -24,7 +24,11 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tool::Secret;
 
-use crate::{error::UpstreamError, hub::Hub, table::Came};
+use crate::{
+    error::{UpstreamError, excerpt},
+    hub::Hub,
+    table::Came,
+};
 
 /// How many messages wait to be written.
 const WRITES_MAX: usize = 64;
@@ -69,6 +73,12 @@ pub(crate) struct Program {
 pub(crate) struct Complaints(Mutex<VecDeque<String>>);
 
 impl Complaints {
+    /// The last of them that says something.
+    fn last(&self) -> Option<String> {
+        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().rev().find(|line| !line.trim().is_empty()).cloned()
+    }
+
     /// All of them, oldest first.
     pub(crate) fn all(&self) -> Vec<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
@@ -100,7 +110,8 @@ impl Program {
         tasks.spawn(write(stdin, writes));
         tasks.spawn(read(stdout, launch.line_bytes_max, Arc::clone(hub), Arc::downgrade(&program)));
         tasks.spawn(complain(stderr, Arc::clone(hub), Arc::clone(&launch.complaints)));
-        tasks.spawn(mind(running, closing, launch.close_timeout, Arc::clone(hub)));
+        let complaints = Arc::clone(&launch.complaints);
+        tasks.spawn(mind(running, closing, launch.close_timeout, Arc::clone(hub), complaints));
         Ok(program)
     }
 
@@ -235,7 +246,13 @@ async fn piece_of(stream: &mut (impl AsyncRead + Unpin)) -> Option<bytes::Bytes>
 }
 
 /// Waits for the end of a program, and sees to it where it is to end. Nothing that came of it is left then.
-async fn mind(mut running: Running, closing: CancellationToken, close_timeout: Duration, hub: Arc<Hub>) {
+async fn mind(
+    mut running: Running,
+    closing: CancellationToken,
+    close_timeout: Duration,
+    hub: Arc<Hub>,
+    complaints: Arc<Complaints>,
+) {
     let ended = tokio::select! {
         biased;
         how = running.ended() => Some(how),
@@ -244,9 +261,14 @@ async fn mind(mut running: Running, closing: CancellationToken, close_timeout: D
         () = hub.gone().cancelled() => timeout(close_timeout, running.ended()).await.ok(),
     };
     if !closing.is_cancelled() {
-        let how = ended.as_deref().unwrap_or("it closed its output");
+        let mut how = ended.clone().unwrap_or_else(|| "it closed its output".to_owned());
+        // Most programs say why they end; what they said is read in another task.
+        tokio::task::yield_now().await;
+        if let Some(said) = complaints.last() {
+            how = format!("{how}; it said last: {}", excerpt(&said));
+        }
         tracing::warn!(server = hub.name(), how, "a tool server ended by itself");
-        hub.ends_with(how);
+        hub.ends_with(&how);
     }
     if ended.is_none() {
         end(&mut running, close_timeout).await;

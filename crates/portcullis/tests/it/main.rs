@@ -30,6 +30,7 @@ mod openapi;
 mod pages;
 mod proxy;
 mod reload;
+mod sandbox;
 mod slow;
 mod suite;
 mod upstream;
