@@ -8,7 +8,8 @@ use std::sync::{
 use async_trait::async_trait;
 use serde_json::Value;
 use tool::{
-    Blame, Call, Caller, Calls, Code, Deaf, Face, Fault, Kind, Outcome, Reply, Stop, StopSource, json::raw,
+    Blame, Call, Caller, Calls, Code, Deaf, Face, Fault, Identity, Kind, Outcome, Reply, Stop, StopSource,
+    json::raw,
 };
 
 use crate::{Answer, Gate, Leash, road::Journey, run::Granted};
@@ -36,7 +37,7 @@ impl GateCalls {
             stop,
             let_down: AtomicBool::new(false),
             gate: Arc::downgrade(gate),
-            caller: Arc::clone(&granted.caller),
+            caller: without_toolset(gate, &granted.caller),
             parent: Arc::clone(&granted.call),
             depth: granted.depth + 1,
         }
@@ -89,6 +90,17 @@ impl GateCalls {
             }
         };
         answer.map_err(Fault::internal)
+    }
+}
+
+/// A toolset is what is shown to its caller; what a tool needs for its work need not be in it.
+fn without_toolset(gate: &Gate, caller: &Arc<Caller>) -> Arc<Caller> {
+    match caller.toolset {
+        None => Arc::clone(caller),
+        Some(_) => {
+            let identity = Identity { toolset: None, ..Identity::clone(caller) };
+            Arc::new(Caller::vouch(&gate.seal, identity))
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tool::{ConfigFault, Hygiene, PrincipalKind, ToolName, json::push_pointer, nearest};
 
-use crate::policy;
+use crate::{policy, toolset};
 
 /// The gate's sections of the configuration: who there is, what they may, and how much of it.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +23,8 @@ pub struct Config {
     pub output: OutputConfig,
     /// `tools:`
     pub tools: BTreeMap<String, ToolConfig>,
+    /// `toolsets:`
+    pub toolsets: BTreeMap<String, ToolsetConfig>,
     /// `changes.four_eyes`, as the change room's section has it.
     pub four_eyes: bool,
 }
@@ -224,6 +226,20 @@ pub struct ToolConfig {
     pub hygiene: Option<Hygiene>,
 }
 
+/// A chosen part of what there is, at `/mcp/toolsets/<name>`. It grants nothing: a caller sees what its roles let it see,
+/// and of that only what is chosen here.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ToolsetConfig {
+    /// Which tools, as in rules: a name, a glob (`get_*`), `effect:reads`, `label:NAME`, `source:GLOB` or `group:admin`.
+    /// Prompts and resources go by the tools that stand for them (`prompt_*`, `resource_*`).
+    pub tools: Vec<String>,
+    /// What clients and their models are told it is for.
+    #[serde(default)]
+    #[schemars(length(max = 4_096))]
+    pub instructions: Option<String>,
+}
+
 /// The profiles of hygiene.
 #[derive(JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -249,6 +265,7 @@ impl Config {
             }
         }
         faults.extend(policy::check(&self.roles));
+        faults.extend(toolset::check(&self.toolsets));
         for name in self.tools.keys() {
             if let Err(e) = ToolName::parse(name) {
                 faults.push(ConfigFault::new(pointer(&["tools", name]), e.to_string()));

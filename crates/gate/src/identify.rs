@@ -30,6 +30,13 @@ pub enum Credentials {
         /// The user's id.
         uid: u32,
     },
+    /// Whoever these stand for, come for one toolset.
+    Within {
+        /// Its name.
+        toolset: Arc<str>,
+        /// The credentials themselves.
+        credentials: Box<Self>,
+    },
 }
 
 impl Credentials {
@@ -39,12 +46,19 @@ impl Credentials {
         Self::Bearer { secret, from: None }
     }
 
+    /// The same, for one toolset.
+    #[must_use]
+    pub fn within(self, toolset: &str) -> Self {
+        Self::Within { toolset: toolset.into(), credentials: Box::new(self) }
+    }
+
     /// What was shown, and from which address, in words.
     pub(crate) fn shown(&self) -> (&'static str, Option<IpAddr>) {
         match self {
             Self::None { from } => ("none", *from),
             Self::Bearer { from, .. } => ("bearer", *from),
             Self::Local { .. } => ("local", None),
+            Self::Within { credentials, .. } => credentials.shown(),
         }
     }
 }
@@ -71,6 +85,11 @@ pub(crate) async fn identify(
             Err(Fault::new(Code::Unauthenticated, text))
         }
         Credentials::Local { uid } => Ok(Arc::new(Caller::vouch(seal, local(*uid, principals)))),
+        Credentials::Within { toolset, credentials } => {
+            let caller = Box::pin(identify(credentials, ring, hash, snapshot, seal, now)).await?;
+            let identity = Identity { toolset: Some(Arc::clone(toolset)), ..Identity::clone(&caller) };
+            Ok(Arc::new(Caller::vouch(seal, identity)))
+        }
         Credentials::Bearer { secret, .. } => {
             let hash = hash(secret.expose());
             let known = ring.find(&hash).await?.ok_or_else(|| invalid("no such key"))?;
@@ -117,6 +136,7 @@ fn of_key(key: &Key, principals: &BTreeMap<String, PrincipalConfig>) -> Result<I
         roles: roles.map(|role| Arc::from(role.as_str())).collect(),
         credential: key.id.as_str().into(),
         rate: key.rate_per_minute.map(Rate::per_minute),
+        toolset: None,
     })
 }
 
@@ -135,6 +155,7 @@ fn local(uid: u32, principals: &BTreeMap<String, PrincipalConfig>) -> Identity {
         roles,
         credential: format!("local:{uid}").into(),
         rate: Some(Rate::per_minute(100_000)),
+        toolset: None,
     }
 }
 

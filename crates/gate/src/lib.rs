@@ -22,6 +22,7 @@ mod record;
 mod road;
 mod run;
 mod snapshot;
+mod toolset;
 mod validate;
 mod window;
 
@@ -48,7 +49,7 @@ use tool::{
 
 pub use config::{
     BreakerConfig, Config, LimitsConfig, OutputConfig, PrincipalConfig, RoleConfig, RuleConfig, RuleParts,
-    TierConfig, ToolConfig,
+    TierConfig, ToolConfig, ToolsetConfig,
 };
 pub use identify::{Credentials, KeyHash, LOCAL_PRINCIPAL};
 pub use keyring::KeyRing;
@@ -257,15 +258,20 @@ impl Gate {
     /// The tools a caller sees, by name.
     #[must_use]
     pub fn visible(&self, caller: &Caller) -> Arc<[Arc<Tool>]> {
-        let snapshot = self.snapshot();
-        snapshot.policy.visible(caller, snapshot.catalogue.tools())
+        self.snapshot().visible(caller)
+    }
+
+    /// What clients are told of a toolset, where they are told anything; `None` where there is none of this name.
+    #[must_use]
+    pub fn toolset(&self, name: &str) -> Option<Option<String>> {
+        self.snapshot().toolset(name).map(|instructions| instructions.map(str::to_owned))
     }
 
     /// The prompts a caller sees, by name.
     #[must_use]
     pub fn visible_prompts(&self, caller: &Caller) -> Vec<Arc<Prompt>> {
         let snapshot = self.snapshot();
-        let seen = |prompt: &&Arc<Prompt>| snapshot.may_see(caller, &prompt.tool);
+        let seen = |prompt: &&Arc<Prompt>| snapshot.may_see_of(caller, &prompt.tool);
         snapshot.catalogue.prompts().filter(seen).cloned().collect()
     }
 
@@ -273,7 +279,7 @@ impl Gate {
     #[must_use]
     pub fn visible_resources(&self, caller: &Caller) -> Vec<Arc<Resource>> {
         let snapshot = self.snapshot();
-        let seen = |resource: &&Arc<Resource>| snapshot.may_see(caller, &resource.tool);
+        let seen = |resource: &&Arc<Resource>| snapshot.may_see_of(caller, &resource.tool);
         snapshot.catalogue.resources().iter().filter(seen).cloned().collect()
     }
 
@@ -281,7 +287,7 @@ impl Gate {
     #[must_use]
     pub fn visible_templates(&self, caller: &Caller) -> Vec<Arc<Resource>> {
         let snapshot = self.snapshot();
-        let seen = |resource: &&Arc<Resource>| snapshot.may_see(caller, &resource.tool);
+        let seen = |resource: &&Arc<Resource>| snapshot.may_see_of(caller, &resource.tool);
         snapshot.catalogue.templates().iter().filter(seen).cloned().collect()
     }
 
@@ -290,7 +296,7 @@ impl Gate {
     pub fn may_watch(&self, caller: &Caller, uri: &str) -> bool {
         let snapshot = self.snapshot();
         let reader = snapshot.catalogue.reader(uri);
-        reader.is_some_and(|entry| snapshot.policy.may_see(caller, &entry.tool))
+        reader.is_some_and(|entry| snapshot.may_see(caller, &entry.tool))
     }
 
     /// Where a change that this caller asked for stands.

@@ -53,7 +53,7 @@ enum Sense {
 }
 
 /// Which tools a rule is about.
-enum Selector {
+pub(crate) enum Selector {
     Name(String),
     Glob(GlobMatcher),
     Effect(Effect),
@@ -93,27 +93,36 @@ pub(crate) fn check(roles: &BTreeMap<String, RoleConfig>) -> Vec<ConfigFault> {
 /// denies would deny nothing. A tool that may yet come is let be: rules are compiled anew where it does.
 pub(crate) fn check_names(roles: &BTreeMap<String, RoleConfig>, catalogue: &Catalogue) -> Vec<ConfigFault> {
     let mut faults = Vec::new();
-    let tools = catalogue.tools();
     for_each_rule(roles, |role, sense, i, rule| {
         let selectors = match rule {
             RuleConfig::Selector(one) => std::slice::from_ref(one),
             RuleConfig::Full(parts) => parts.tools.as_slice(),
         };
         for text in selectors {
-            let Ok(Selector::Name(name)) = Selector::parse(text) else { continue };
-            if tools.iter().any(|tool| tool.name.as_str() == name) || catalogue.may_come(&name) {
-                continue;
-            }
-            let at = pointer(&["roles", role, sense.list(), &i.to_string()]);
-            let aliased = tools.iter().find(|tool| tool.aliases.iter().any(|alias| **alias == *name));
-            faults.push(match aliased {
-                Some(tool) => ConfigFault::new(at, format!("there is no tool {name:?}"))
-                    .hint(format!("it is another name of {:?}; rules go by that", tool.name.as_str())),
-                None => unknown(at, "tool", &name, tools.iter().map(|tool| tool.name.as_str())),
-            });
+            let at = || pointer(&["roles", role, sense.list(), &i.to_string()]);
+            faults.extend(known_name(text, catalogue, at).err());
         }
     });
     faults
+}
+
+/// Refuses a selector that names a tool that is not there, or by an alias.
+pub(crate) fn known_name(
+    text: &str,
+    catalogue: &Catalogue,
+    at: impl FnOnce() -> String,
+) -> Result<(), ConfigFault> {
+    let Ok(Selector::Name(name)) = Selector::parse(text) else { return Ok(()) };
+    let tools = catalogue.tools();
+    if tools.iter().any(|tool| tool.name.as_str() == name) || catalogue.may_come(&name) {
+        return Ok(());
+    }
+    let aliased = tools.iter().find(|tool| tool.aliases.iter().any(|alias| **alias == *name));
+    Err(match aliased {
+        Some(tool) => ConfigFault::new(at(), format!("there is no tool {name:?}"))
+            .hint(format!("it is another name of {:?}; rules go by that", tool.name.as_str())),
+        None => unknown(at(), "tool", &name, tools.iter().map(|tool| tool.name.as_str())),
+    })
 }
 
 impl Sense {
@@ -248,7 +257,7 @@ impl Rule {
 }
 
 impl Selector {
-    fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         if text == "group:admin" {
             return Ok(Self::Admin);
         }
@@ -268,6 +277,11 @@ impl Selector {
             None if text.contains(['*', '?', '[', '{']) => Ok(Self::Glob(glob(text)?)),
             None => Ok(Self::Name(text.to_owned())),
         }
+    }
+
+    /// Whether it chooses a tool to be shown.
+    pub(crate) fn chooses(&self, tool: &Tool) -> bool {
+        self.selects(tool, Sense::Allows)
     }
 
     fn selects(&self, tool: &Tool, sense: Sense) -> bool {

@@ -83,6 +83,7 @@ impl Journey {
         body.put_some("label", call.label.as_ref());
         if let Some(caller) = &trail.caller {
             put_identity(&mut body, caller);
+            body.put_some("toolset", caller.toolset.as_ref());
         }
         match &trail.tool {
             Some(tool) => body.put("tool", &tool.name),

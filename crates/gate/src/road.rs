@@ -150,7 +150,7 @@ impl Journey {
             _ => None,
         };
         let found = self.snapshot.entry(&self.call.kind, change.as_ref());
-        let seen = found.filter(|entry| self.snapshot.policy.may_see(caller, &entry.tool));
+        let seen = found.filter(|entry| self.snapshot.may_see(caller, &entry.tool));
         let Some(entry) = seen else {
             self.trail.because =
                 Some(if found.is_some() { "not visible" } else { "no such thing" }.to_owned());

@@ -10,14 +10,15 @@ use std::{
 use serde_json::{json, value::RawValue};
 use state::ChangeRecord;
 use tool::{
-    Audience, Caching, Completing, ConfigFault, Identity, Kind, Prompt, Provider, Purpose, Rate, Resource,
-    Tool, ToolName, json::digest,
+    Audience, Caching, Caller, Completing, ConfigFault, Identity, Kind, Prompt, Provider, Purpose, Rate,
+    Resource, Tool, ToolName, json::digest,
 };
 use uuid::Uuid;
 
 use crate::{
     config::{Config, TierConfig, ToolConfig, pointer, unknown},
     policy::{self, Policy},
+    toolset::{self, Toolsets},
     validate::Schema,
 };
 
@@ -30,6 +31,7 @@ pub struct Snapshot {
     /// This one build of it, as answers are kept by.
     pub(crate) serial: Arc<str>,
     pub(crate) policy: Policy,
+    pub(crate) toolsets: Toolsets,
     pub(crate) config: Config,
 }
 
@@ -60,12 +62,15 @@ impl Snapshot {
         let mut faults = config.check();
         let catalogue = Catalogue::build(&config.tools, providers, &mut faults);
         faults.extend(policy::check_names(&config.roles, &catalogue));
+        faults.extend(toolset::check_names(&config.toolsets, &catalogue));
         if !faults.is_empty() {
             return Err(faults);
         }
         let policy = Policy::new(&config.roles, &catalogue.tools)?;
+        let toolsets = Toolsets::new(&config.toolsets, &catalogue.tools);
         let hash = format!("{:.16}", &hash(&config, &catalogue)[3..]).into();
-        Ok(Arc::new(Self { hash, catalogue, serial: Uuid::new_v4().to_string().into(), policy, config }))
+        let serial = Uuid::new_v4().to_string().into();
+        Ok(Arc::new(Self { hash, catalogue, serial, policy, toolsets, config }))
     }
 
     /// What a call goes to: the tool, or what stands for the resource or the prompt.
@@ -82,10 +87,30 @@ impl Snapshot {
         }
     }
 
+    /// Whether a caller sees a tool.
+    pub(crate) fn may_see(&self, caller: &Identity, tool: &Tool) -> bool {
+        self.toolsets.shows(caller, tool) && self.policy.may_see(caller, tool)
+    }
+
     /// Whether a caller sees what the tool of this name stands for.
-    pub(crate) fn may_see(&self, caller: &Identity, name: &ToolName) -> bool {
+    pub(crate) fn may_see_of(&self, caller: &Identity, name: &ToolName) -> bool {
         let entry = self.catalogue.entries.get(name.as_str());
-        entry.is_some_and(|entry| self.policy.may_see(caller, &entry.tool))
+        entry.is_some_and(|entry| self.may_see(caller, &entry.tool))
+    }
+
+    /// The tools that a caller sees and may call by name.
+    pub(crate) fn visible(&self, caller: &Caller) -> Arc<[Arc<Tool>]> {
+        let all = self.policy.visible(caller, &self.catalogue.tools);
+        match caller.toolset {
+            None => all,
+            Some(_) => all.iter().filter(|tool| self.toolsets.shows(caller, tool)).cloned().collect(),
+        }
+    }
+
+    /// What clients are told of a toolset; `None` where there is none of this name.
+    pub(crate) fn toolset(&self, name: &str) -> Option<Option<&str>> {
+        let config = self.config.toolsets.get(name).filter(|_| self.toolsets.has(name))?;
+        Some(config.instructions.as_deref())
     }
 
     pub(crate) fn tier(&self, name: &str) -> Option<&TierConfig> {

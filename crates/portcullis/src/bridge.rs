@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
@@ -34,15 +34,22 @@ const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 const MESSAGES_MAX: usize = 256;
 
 /// Passes messages on until the input ends.
-pub(crate) async fn run(socket: &Path, key: &Secret) -> Result<(), Failure> {
+pub(crate) async fn run(socket: &Path, key: &Secret, toolset: Option<&str>) -> Result<(), Failure> {
     let broke =
         |error: io::Error| Failure::new(Exit::Failed, format!("standard input or output broke: {error}"));
     let (out, messages) = mpsc::channel(MESSAGES_MAX);
     let mut authorization = HeaderValue::from_str(&format!("Bearer {}", key.expose()))
         .map_err(|_| Failure::new(Exit::Usage, "the key holds characters that no key has"))?;
     authorization.set_sensitive(true);
-    let bridge =
-        Bridge(Arc::new(Inner { socket: socket.to_owned(), authorization, session: Mutex::default(), out }));
+    let path = toolset.map_or_else(|| "/mcp".to_owned(), |name| format!("/mcp/toolsets/{name}"));
+    let uri = path.parse().map_err(|_| Failure::new(Exit::Usage, format!("{path:?} is no path")))?;
+    let bridge = Bridge(Arc::new(Inner {
+        socket: socket.to_owned(),
+        uri,
+        authorization,
+        session: Mutex::default(),
+        out,
+    }));
     let (input, output) = (input().map_err(broke)?, output().map_err(broke)?);
     let reading = async {
         let read = bridge.read(input).await;
@@ -84,6 +91,8 @@ struct Bridge(Arc<Inner>);
 
 struct Inner {
     socket: PathBuf,
+    /// Of the endpoint.
+    uri: Uri,
     authorization: HeaderValue,
     /// The id of the session, and its revision, once there is one.
     session: Mutex<Option<Session>>,
@@ -226,7 +235,7 @@ impl Bridge {
             let _ = connection.await;
         });
         let mut request = Request::new(Full::new(body));
-        (*request.method_mut(), *request.uri_mut()) = (method, http::Uri::from_static("/mcp"));
+        (*request.method_mut(), *request.uri_mut()) = (method, self.0.uri.clone());
         *request.headers_mut() = self.headers();
         Ok((sender.send_request(request).await?, driver))
     }

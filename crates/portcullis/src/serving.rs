@@ -70,7 +70,12 @@ pub(crate) async fn run(
 
 /// Serves one client over standard input and output, and the command line over the local socket, until the input ends
 /// or the process is asked to stop.
-pub(crate) async fn pipes(start: Start<'_>, key: Secret, out: &Out) -> Result<(), Failure> {
+pub(crate) async fn pipes(
+    start: Start<'_>,
+    key: Secret,
+    toolset: Option<&str>,
+    out: &Out,
+) -> Result<(), Failure> {
     let Start { mut loaded, dir, log_to, .. } = start;
     loaded.config.log.format = LogFormat::Json;
     let log = Log::start(&loaded.config.log, &loaded.base_dir, log_to, Arc::new(WallClock))
@@ -82,19 +87,25 @@ pub(crate) async fn pipes(start: Start<'_>, key: Secret, out: &Out) -> Result<()
     for key in &app.shown {
         out.note(&format!("key {:?}, shown this once: {}", key.label, key.secret.expose()));
     }
-    let served = serve_pipes(&app, &log, key).await;
+    let served = serve_pipes(&app, &log, key, toolset).await;
     app.close().await;
     drop(log);
     served
 }
 
-async fn serve_pipes(app: &App, log: &Log, key: Secret) -> Result<(), Failure> {
+async fn serve_pipes(app: &App, log: &Log, key: Secret, toolset: Option<&str>) -> Result<(), Failure> {
     let core = app.core();
     let (config, extras) = (&core.loaded().config.server, extras(core));
     let server = serve::Server::bind_local(config, Arc::clone(app.gate()), extras)
         .await
         .map_err(|error| Failure::new(Exit::Failed, format!("{:#}", anyhow::Error::from(error))))?;
-    let client = server.stdio(key).await.map_err(|fault| {
+    let client = server.stdio(key, toolset).await.map_err(|fault| {
+        if fault.code == tool::Code::NotFound {
+            return Failure::new(
+                Exit::Failed,
+                format!("{fault}; `toolsets` in the configuration names them"),
+            );
+        }
         let text = format!("{fault}; put a key into PORTCULLIS_KEY (portcullis keys create makes one)");
         Failure::new(Exit::Denied, text)
     })?;

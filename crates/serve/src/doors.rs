@@ -113,6 +113,13 @@ pub(crate) const DOORS: &[Door] = &[
         work: Work::Mcp,
         about: "The Model Context Protocol, 2026-07-28 and older: one JSON-RPC message",
     },
+    Door {
+        method: Method::POST,
+        path: "/mcp/toolsets/{name}",
+        need: Need::Key,
+        work: Work::Mcp,
+        about: "The same for a toolset: a chosen part of what there is, as if it were a server of its own",
+    },
     get("/mcp/info", Need::Nothing, Page::Info, "Name, version and protocol versions of this server"),
     get("/mcp/tools", Need::Key, Page::McpTools, "The tools these credentials may see, with their schemas"),
     get("/tools", Need::Key, Page::Tools, "The tools these credentials may see, by name and by older names"),
@@ -169,10 +176,16 @@ impl Door {
     }
 }
 
+/// Where toolsets are.
+const TOOLSETS: &str = "/mcp/toolsets/";
+
 /// The door at a path, and what stands for its `{..}`.
 pub(crate) fn find(path: &str) -> Option<(&'static Door, Option<&str>)> {
     if let Some(tool) = path.strip_prefix("/v1/mcp/") {
         return at("/v1/mcp/{tool}", tool);
+    }
+    if let Some(toolset) = path.strip_prefix(TOOLSETS) {
+        return at("/mcp/toolsets/{name}", toolset);
     }
     if let Some(file) = path.strip_prefix("/assets/") {
         return at("/assets/{file}", file);
@@ -328,7 +341,8 @@ impl Doors {
             self.guard.check_host(uri, &visit.headers)?;
         }
         // A stranger's page does not even get to read from the protocol's endpoint.
-        let as_method = if uri.path() == "/mcp" { &Method::POST } else { method };
+        let is_protocol = uri.path() == "/mcp" || uri.path().starts_with(TOOLSETS);
+        let as_method = if is_protocol { &Method::POST } else { method };
         self.guard.check_origin(as_method, &visit.headers).map(drop)
     }
 
@@ -355,7 +369,7 @@ impl Doors {
                 let caller = self.identify(door.need, visit).await?;
                 self.show(page, segment.unwrap_or_default(), caller, visit)
             }
-            Work::Mcp => mcp::answer(&self.inside.mcp, method, visit, upload).await,
+            Work::Mcp => mcp::answer(&self.inside.mcp, segment, method, visit, upload).await,
         }
     }
 
@@ -451,7 +465,7 @@ mod tests {
     #[test]
     fn every_door_is_found_by_its_own_path_and_only_by_it() {
         for door in DOORS {
-            let path = door.path.replace("{tool}", "x").replace("{file}", "x");
+            let path = door.path.replace("{tool}", "x").replace("{file}", "x").replace("{name}", "x");
             let (found, _) = find(&path).unwrap();
             assert_eq!((found.path, found.work), (door.path, door.work));
         }

@@ -198,9 +198,9 @@ impl Server {
     /// The protocol on one pair of pipes, for whoever holds this key. It shares tasks and calls that wait with the
     /// doors of this server, which must run beside it.
     ///
-    /// Fault: `Unauthenticated` or `Disabled`, as at every door.
-    pub async fn stdio(&self, key: Secret) -> Result<Stdio, Fault> {
-        Stdio::open(Arc::clone(&self.inside.mcp), self.config.body_bytes_max, key).await
+    /// Fault: `Unauthenticated` or `Disabled`, as at every door; `NotFound` for a toolset that is not there.
+    pub async fn stdio(&self, key: Secret, toolset: Option<&str>) -> Result<Stdio, Fault> {
+        Stdio::open(Arc::clone(&self.inside.mcp), self.config.body_bytes_max, key, toolset).await
     }
 
     /// What can be changed while the server runs.

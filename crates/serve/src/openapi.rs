@@ -67,6 +67,7 @@ fn door_item(door: &Door) -> Value {
     let parameter = match door.work {
         Work::Call(CallDoor::ByPath) => Some(("tool", "The name of the tool.")),
         Work::Show(Page::Asset) => Some(("file", "The name of the file.")),
+        Work::Mcp if door.path.contains('{') => Some(("name", "The name of the toolset.")),
         _ => None,
     };
     if let Some((name, about)) = parameter {

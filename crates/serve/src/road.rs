@@ -20,6 +20,8 @@ pub(crate) trait Road: Send + Sync {
     async fn identify(&self, credentials: &Credentials, ids: &Ids) -> Result<Arc<Caller>, Fault>;
     /// The tools this caller may see, sorted by name.
     fn visible(&self, caller: &Caller) -> Arc<[Arc<Tool>]>;
+    /// What clients are told of a toolset, where they are told anything; `None` where there is none of this name.
+    fn toolset(&self, name: &str) -> Option<Option<String>>;
     /// The prompts this caller may see, sorted by name.
     fn prompts(&self, caller: &Caller) -> Vec<Arc<Prompt>>;
     /// The resources this caller may see, sorted by URI.
@@ -75,6 +77,10 @@ impl Road for Through {
 
     fn visible(&self, caller: &Caller) -> Arc<[Arc<Tool>]> {
         self.0.visible(caller)
+    }
+
+    fn toolset(&self, name: &str) -> Option<Option<String>> {
+        self.0.toolset(name)
     }
 
     fn prompts(&self, caller: &Caller) -> Vec<Arc<Prompt>> {

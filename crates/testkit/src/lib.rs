@@ -41,6 +41,7 @@ pub fn caller(principal: &str, kind: PrincipalKind) -> Arc<Caller> {
         roles: Arc::from([Arc::clone(&name)]),
         credential: format!("key_{principal}").into(),
         rate: None,
+        toolset: None,
     };
     Arc::new(Caller::vouch(seal(), identity))
 }

@@ -47,6 +47,8 @@ pub struct Identity {
     pub credential: Arc<str>,
     /// The credential's own rate limit, where it has one.
     pub rate: Option<Rate>,
+    /// The toolset it came for, where it came for one: nothing else is there for it.
+    pub toolset: Option<Arc<str>>,
 }
 
 /// Who asks: proof that the gate has identified someone. There is no default caller and no anonymous one.

@@ -43,6 +43,9 @@ pub(crate) struct InstallArgs {
     /// What the client calls the server: letters, digits, `_` and `-`
     #[arg(long, value_name = "NAME", default_value = "portcullis", value_parser = server_name)]
     name: String,
+    /// Reach this toolset instead of all that there is
+    #[arg(long, value_name = "NAME", conflicts_with = "url", value_parser = server_name)]
+    toolset: Option<String>,
     /// The environment variable that holds the key; PORTCULLIS_KEY where the client reads variables
     #[arg(long, value_name = "NAME", conflicts_with = "key", value_parser = variable_name)]
     key_env: Option<String>,
@@ -100,7 +103,7 @@ pub(super) enum Key {
 }
 
 pub(super) fn run(args: &InstallArgs, globals: &Globals, out: &Out) -> Result<(), Failure> {
-    let way = if args.stdio { stdio(globals)? } else { Way::Http { url: url(args, globals) } };
+    let way = if args.stdio { stdio(args, globals)? } else { Way::Http { url: url(args, globals) } };
     let key = match (&args.key, &args.key_env) {
         (Some(key), _) => Key::Clear(key.clone()),
         (None, Some(name)) => Key::Variable(name.clone()),
@@ -127,20 +130,25 @@ fn url(args: &InstallArgs, globals: &Globals) -> String {
                 || USUAL_URL.to_owned(),
                 |url| url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:"),
             ) + MCP_PATH
+                + &args.toolset.as_ref().map(|name| format!("/toolsets/{name}")).unwrap_or_default()
         }
     }
 }
 
-fn stdio(globals: &Globals) -> Result<Way, Failure> {
+fn stdio(args: &InstallArgs, globals: &Globals) -> Result<Way, Failure> {
     let known = || data::config_for(globals, &data::find(globals).ok()?);
     let Some(file) = globals.config.clone().or_else(known) else {
         let text =
             "no configuration is known that `portcullis stdio` could work with; name one with --config";
         return Err(Failure::new(Exit::Usage, text));
     };
+    let toolset = args.toolset.as_ref();
     let mut args = vec!["stdio".to_owned(), "--config".to_owned(), absolute(&file)?];
     if let Some(dir) = &globals.data {
         args.extend(["--data".to_owned(), absolute(dir)?]);
+    }
+    if let Some(toolset) = toolset {
+        args.extend(["--toolset".to_owned(), toolset.clone()]);
     }
     // A client has a working folder and a path of its own.
     let program = std::env::current_exe().ok().and_then(|path| path.to_str().map(str::to_owned));
@@ -198,7 +206,7 @@ fn mcp_url(text: &str) -> Result<String, String> {
     }
 }
 
-fn server_name(text: &str) -> Result<String, String> {
+pub(super) fn server_name(text: &str) -> Result<String, String> {
     let is_one = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
     let fits = (1..=64).contains(&text.len()) && text.bytes().all(is_one);
     fits.then(|| text.to_owned()).ok_or_else(|| "use 1 to 64 letters, digits, '_' or '-'".to_owned())

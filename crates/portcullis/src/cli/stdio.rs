@@ -29,6 +29,9 @@ pub(crate) struct StdioArgs {
     /// Take the key from this file instead of from PORTCULLIS_KEY
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
+    /// Show this toolset instead of all that there is
+    #[arg(long, value_name = "NAME", value_parser = super::install::server_name)]
+    toolset: Option<String>,
 }
 
 pub(super) async fn run(args: StdioArgs, globals: &Globals, out: &Out) -> Result<(), Failure> {
@@ -40,10 +43,10 @@ pub(super) async fn run(args: StdioArgs, globals: &Globals, out: &Out) -> Result
     let dir = data::folder_of(&loaded, globals);
     let client = Client::socket(data::socket(&dir));
     if client.answers().await {
-        return bridge::run(&data::socket(&dir), &key).await;
+        return bridge::run(&data::socket(&dir), &key, args.toolset.as_deref()).await;
     }
     let start = Start { loaded, dir: &dir, listen: None, log_to: LogTo::Stderr, log_format: None };
-    serving::pipes(start, key, out).await
+    serving::pipes(start, key, args.toolset.as_deref(), out).await
 }
 
 fn key(args: &StdioArgs) -> Result<Secret, Failure> {

@@ -138,6 +138,7 @@ const FOLLOWS: &[(&str, &[&str])] = &[
     ("/principals/*", &["/principals/=/**", "/principals/*"]),
     ("/roles/*", &["/roles/=/**"]),
     ("/tools/*", &["/tools/=/**"]),
+    ("/toolsets/*", &["/toolsets/=/**"]),
     ("/operations/*", &["/operations/=/**"]),
     ("/bootstrap/keys/*/principal", &["/principals/*"]),
     ("/bootstrap/keys/*/tier", &["/tiers/*"]),

@@ -3,7 +3,10 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-use gate::{BreakerConfig, LimitsConfig, OutputConfig, PrincipalConfig, RoleConfig, TierConfig, ToolConfig};
+use gate::{
+    BreakerConfig, LimitsConfig, OutputConfig, PrincipalConfig, RoleConfig, TierConfig, ToolConfig,
+    ToolsetConfig,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tool::{ConfigFault, Purpose, SecretRef, Tool, json::push_pointer};
@@ -29,6 +32,8 @@ pub(crate) struct Config {
     pub output: OutputConfig,
     /// What the operator sets for single tools beside what their rooms say, by tool.
     pub tools: BTreeMap<String, ToolConfig>,
+    /// Chosen parts of what there is, by name: `/mcp/toolsets/<name>` shows one as if it were a server of its own.
+    pub toolsets: BTreeMap<String, ToolsetConfig>,
     /// Where the server listens, and the bounds of every connection.
     pub server: serve::Config,
     /// What `POST /operations/execute` does for each name of an operation.
@@ -233,6 +238,7 @@ impl Config {
             breaker: self.breaker.clone(),
             output: self.output.clone(),
             tools: self.tools.clone(),
+            toolsets: self.toolsets.clone(),
             four_eyes: self.changes.four_eyes,
         }
     }

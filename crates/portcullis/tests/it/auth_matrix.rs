@@ -52,7 +52,9 @@ fn no_route_answers_whom_it_should_not() {
         .as_object()
         .unwrap()
         .keys()
-        .map(|path| path.replace("{tool}", "no_such_tool").replace("{file}", "none.js"))
+        .map(|path| {
+            path.replace("{tool}", "no_such_tool").replace("{file}", "none.js").replace("{name}", "none")
+        })
         .collect();
     routes.extend(GHOSTS.iter().map(|path| (*path).to_owned()));
     routes.sort();

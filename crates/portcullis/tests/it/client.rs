@@ -24,11 +24,12 @@ pub(crate) struct Client {
     pub addr: SocketAddr,
     pub key: String,
     pub session: Option<String>,
+    pub path: &'static str,
 }
 
 impl Client {
     pub(crate) fn new(addr: SocketAddr, key: &str) -> Self {
-        Self { addr, key: key.to_owned(), session: None }
+        Self { addr, key: key.to_owned(), session: None, path: "/mcp" }
     }
 
     /// With a session in which the client declares these capabilities.
@@ -66,7 +67,7 @@ impl Client {
             headers.push(("mcp-method", verb));
             headers.push(("mcp-name", name));
         }
-        request(method, "/mcp", &headers, body.as_bytes())
+        request(method, self.path, &headers, body.as_bytes())
     }
 
     pub(crate) fn post(&self, message: &Value) -> Answer {

@@ -33,4 +33,5 @@ mod reload;
 mod sandbox;
 mod slow;
 mod suite;
+mod toolsets;
 mod upstream;

@@ -19,15 +19,15 @@ use crate::{
 /// How long a stream may be silent before a comment keeps it alive.
 pub(crate) const KEEP_ALIVE: std::time::Duration = std::time::Duration::from_secs(15);
 
-/// Answers a request to the endpoint. Who asks is found out before anything is read or kept.
+/// Answers a request to the endpoint, or to that of a toolset. Who asks is found out before anything is read or kept.
 pub(crate) async fn answer(
     mcp: &Arc<Mcp>,
+    toolset: Option<&str>,
     method: &Method,
     visit: &Visit,
     upload: Upload,
 ) -> Result<Response<Body>, Refusal> {
-    let credentials = visit.credentials();
-    let caller = mcp.road.identify(&credentials, &visit.ids).await?;
+    let (caller, credentials) = mcp.identify(visit.credentials(), toolset, &visit.ids).await?;
     let face = match visit.peer {
         Peer::Network { .. } => tool::Face::Mcp,
         // Whoever speaks the protocol over the local socket passes it on from a pipe.

@@ -115,7 +115,7 @@ async fn initialize(mcp: &Arc<Mcp>, who: &Who, asked: &Asked<'_>) -> Response<Bo
     match mcp.sessions.begin(principal, &who.caller.credential, version, &asked.params, now).await {
         Err(error) => answer(&asked.id, Err(error)),
         Ok((id, _)) => {
-            let mut response = answer(&asked.id, Ok(mcp.initialized(version)));
+            let mut response = answer(&asked.id, Ok(mcp.initialized(who, version)));
             if let Ok(id) = HeaderValue::from_str(&id) {
                 response.headers_mut().insert(fields::SESSION_ID, id);
             }
@@ -131,14 +131,14 @@ fn answer(id: &Id, result: Result<Box<RawValue>, WireError>) -> Response<Body> {
 
 impl Mcp {
     /// The result of `initialize`.
-    pub(crate) fn initialized(&self, version: Version) -> Box<RawValue> {
+    pub(crate) fn initialized(&self, who: &Who, version: Version) -> Box<RawValue> {
         let server: serde_json::Value = serde_json::from_str(self.server.get()).unwrap_or_default();
         let mut shown = json!({
             "protocolVersion": version.as_str(),
             "capabilities": self.capabilities(Era::Legacy),
             "serverInfo": server,
         });
-        if let Some(text) = &self.instructions {
+        if let Some(text) = self.instructions(&who.caller) {
             shown["instructions"] = json!(text);
         }
         tool::json::raw(&shown)

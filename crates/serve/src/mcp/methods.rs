@@ -97,12 +97,12 @@ impl Mcp {
     }
 
     /// What this server is and can do, for a modern client.
-    pub(crate) fn discover(&self) -> Box<RawValue> {
+    pub(crate) fn discover(&self, who: &Who) -> Box<RawValue> {
         let mut shown = json!({
             "supportedVersions": versions(),
             "capabilities": self.capabilities(Era::Modern),
         });
-        if let Some(text) = &self.instructions {
+        if let Some(text) = self.instructions(&who.caller) {
             shown["instructions"] = json!(text);
         }
         self.mould(Version::LATEST).result(&shown, Some(LISTED))

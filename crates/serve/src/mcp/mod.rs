@@ -28,7 +28,7 @@ use std::{
 use ::mcp::{Version, seal::Seals};
 use serde_json::{json, value::RawValue};
 use tokio_util::task::TaskTracker;
-use tool::{Caller, Clock, Stop};
+use tool::{Caller, Clock, Fault, Stop};
 
 use crate::{
     config::McpConfig,
@@ -108,6 +108,33 @@ impl Mcp {
             stop: OnceLock::new(),
             config,
         }))
+    }
+
+    /// Finds out who comes with these credentials, and for which toolset.
+    ///
+    /// Fault: they stand for nobody; or, for somebody, there is no such toolset.
+    pub(crate) async fn identify(
+        &self,
+        credentials: Credentials,
+        toolset: Option<&str>,
+        ids: &Ids,
+    ) -> Result<(Arc<Caller>, Credentials), Fault> {
+        let Some(name) = toolset else {
+            return Ok((self.road.identify(&credentials, ids).await?, credentials));
+        };
+        let credentials = credentials.within(name);
+        let caller = self.road.identify(&credentials, ids).await?;
+        if self.road.toolset(name).is_none() {
+            let shown: String = name.chars().take(80).collect();
+            return Err(Fault::not_found(format!("there is no toolset {shown:?}")));
+        }
+        Ok((caller, credentials))
+    }
+
+    /// What a client of this caller is told that this server is for.
+    pub(crate) fn instructions(&self, caller: &Caller) -> Option<String> {
+        let of_toolset = caller.toolset.as_deref().and_then(|name| self.road.toolset(name).flatten());
+        of_toolset.or_else(|| self.instructions.clone())
     }
 
     /// The wish to stop, from when the server runs.

@@ -104,7 +104,7 @@ pub(crate) async fn take(
     }
     let takes_tasks = takes_tasks(&meta.capabilities);
     match method {
-        "server/discover" => return Ok(Turn::Now(mcp.discover())),
+        "server/discover" => return Ok(Turn::Now(mcp.discover(who))),
         "subscriptions/listen" => {
             return mcp.listen(who, &asked.id, &asked.params, takes_tasks).map(Box::new).map(Turn::Listen);
         }

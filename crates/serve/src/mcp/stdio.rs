@@ -57,13 +57,17 @@ struct Client {
 }
 
 impl Stdio {
-    /// A server for whoever holds this key.
+    /// A server for whoever holds this key, of all that there is or of a toolset.
     ///
-    /// Fault: `Unauthenticated` or `Disabled`, as at every door.
-    pub(crate) async fn open(mcp: Arc<Mcp>, line_bytes_max: usize, key: Secret) -> Result<Self, Fault> {
-        let credentials = Credentials::bearer(key);
+    /// Fault: `Unauthenticated` or `Disabled`, as at every door; `NotFound` for a toolset that is not there.
+    pub(crate) async fn open(
+        mcp: Arc<Mcp>,
+        line_bytes_max: usize,
+        key: Secret,
+        toolset: Option<&str>,
+    ) -> Result<Self, Fault> {
         let ids = Ids::fresh();
-        let caller = mcp.road.identify(&credentials, &ids).await?;
+        let (caller, credentials) = mcp.identify(Credentials::bearer(key), toolset, &ids).await?;
         let who = Who { caller, credentials, face: Face::Stdio, ids, idempotency_key: None };
         let (out, messages) = mpsc::channel(MESSAGES_MAX);
         Ok(Self { mcp, who, line_bytes_max, out, messages })
@@ -222,7 +226,7 @@ impl Client {
         let session =
             Sessions::alone(&self.who.caller.principal, version, &asked.params, self.mcp.clock.now());
         *self.session.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
-        self.send(response(&asked.id, &Ok(self.mcp.initialized(version)))).await;
+        self.send(response(&asked.id, &Ok(self.mcp.initialized(&self.who, version)))).await;
     }
 
     async fn request(&self, asked: &Asked<'_>) {

@@ -167,6 +167,10 @@ impl Road for FakeRoad {
         tools()
     }
 
+    fn toolset(&self, _name: &str) -> Option<Option<String>> {
+        None
+    }
+
     fn prompts(&self, _caller: &Caller) -> Vec<Arc<Prompt>> {
         Vec::new()
     }
@@ -295,6 +299,7 @@ impl FakeRoad {
 
 fn who(credentials: &Credentials) -> Result<Arc<Caller>, Fault> {
     match credentials {
+        Credentials::Within { credentials, .. } => who(credentials),
         Credentials::None { .. } => {
             Err(Fault::new(Code::Unauthenticated, "missing API key; send it as a bearer token"))
         }
