@@ -194,7 +194,11 @@ impl End<'_> {
         match reply {
             Reply::Done(outcome) => {
                 let result = result_text(outcome);
-                let text = if is_bare { result } else { self.envelope(Some(&result), None, about(outcome)) };
+                let error = said_why(outcome);
+                let text = match is_bare {
+                    true => result,
+                    false => self.envelope(Some(&result), error.as_deref(), about(outcome)),
+                };
                 let mut response = headers::json(text);
                 write_cut(&mut response, outcome);
                 write_removed(&mut response, outcome);
@@ -280,6 +284,17 @@ fn result_text(outcome: &Outcome) -> String {
         ResultBody::Value(value) => value.to_string(),
         ResultBody::Raw(raw) => raw.get().to_owned(),
     }
+}
+
+/// What a result that says it failed says of it: its first text.
+fn said_why(outcome: &Outcome) -> Option<String> {
+    if !outcome.failed {
+        return None;
+    }
+    let shown = outcome.to_value();
+    let texts = shown["content"].as_array().into_iter().flatten().filter_map(|part| part["text"].as_str());
+    let said = texts.map(str::trim).find(|text| !text.is_empty());
+    Some(said.unwrap_or("the tool failed, and says why in its result").to_owned())
 }
 
 /// What an envelope tells beside the result: how it was cut, and remarks.

@@ -40,7 +40,7 @@ impl Upstream {
                 (Wire::Http(http), false) => {
                     tokio::join!(self.follow(&peer, http, ready), self.watch(&peer));
                 }
-                (Wire::Program(_), false) => {
+                (Wire::Pipe(_), false) => {
                     drop(ready);
                     self.watch(&peer).await;
                 }

@@ -8,16 +8,19 @@ use mcp::{
     Edit, Id, Object, WireError, code,
     result::{Kind as ResultKind, RESULT_TYPE},
 };
-use serde_json::{Value, value::RawValue};
+use serde_json::{Value, json, value::RawValue};
 use tokio::{
     sync::SemaphorePermit,
     time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tool::{Code, Completing, Fault, Kind, LogLevel, McpOperation, Outcome, Permit, Question, Talk};
+use tool::{
+    Body, Code, Completing, Fault, Kind, LogLevel, McpOperation, Outcome, Permit, Question, Secret, Talk,
+};
 
 use crate::{
     budget::Budget,
+    config::Protocol,
     error::{UpstreamError, excerpt},
     hub,
     news::Changes,
@@ -46,6 +49,10 @@ impl Upstream {
             transport: "",
         };
         let result = conversation.hold(request.clone()).await;
+        let result = match self.settings.manner.protocol {
+            Protocol::Jsonl => of_jsonl(result, &self.settings.secrets),
+            _ => result,
+        };
         let tool = if request.method == "tools/call" { permit.tool().name.as_str() } else { "" };
         let operation = McpOperation {
             method: request.method,
@@ -120,6 +127,25 @@ impl Upstream {
             talks: true,
         };
         Ok(request)
+    }
+}
+
+/// What a server that speaks lines came to: its result is a value of its own, and its errors are those of its tools.
+fn of_jsonl(result: Result<Outcome, UpstreamError>, secrets: &[Secret]) -> Result<Outcome, UpstreamError> {
+    match result.map_err(|error| error.without(secrets)) {
+        Ok(outcome) => {
+            let Body::Raw(raw) = &outcome.body else { return Ok(outcome) };
+            let result = Object::read(raw).ok().and_then(|result| Some(result.raw_of("result")?.to_owned()));
+            let result = result.ok_or_else(|| UpstreamError::protocol("its reply has no result"))?;
+            Ok(Outcome::raw(result.into()))
+        }
+        Err(UpstreamError::Answered(error)) => {
+            let failure = mcp::Failure { id: None, error: &error };
+            let said = failure.read().map(|read| read.message.into_owned()).unwrap_or_default();
+            let shown = json!({ "content": [{ "type": "text", "text": said }], "isError": true });
+            Ok(Outcome { failed: true, ..Outcome::content(tool::json::raw(&shown).into()) })
+        }
+        Err(error) => Err(error),
     }
 }
 

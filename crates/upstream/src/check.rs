@@ -8,9 +8,10 @@ use tool::{ConfigFault, ToolName, json::push_pointer};
 use url::{Host, Url};
 
 use crate::{
-    config::{Config, UpstreamConfig},
+    config::{Config, Protocol, UpstreamConfig},
     filter,
     sandbox::SandboxConfig,
+    tls::TlsConfig,
 };
 
 /// The longest name of a server, and the longest prefix, in bytes: names of tools have to fit 64.
@@ -50,6 +51,9 @@ impl Config {
             }
             if let Some(url) = &upstream.url {
                 check_url(&mut one, url, upstream);
+            }
+            if let Some((member, text)) = upstream.tls.as_ref().and_then(TlsConfig::check) {
+                one.add(&["tls", member], text);
             }
         }
         faults
@@ -92,8 +96,16 @@ fn check_name(faults: &mut Faults<'_>, name: &str) {
 }
 
 fn check_kind(faults: &mut Faults<'_>, upstream: &UpstreamConfig) {
+    let is_jsonl = upstream.protocol == Protocol::Jsonl;
     match (&upstream.command, &upstream.url) {
         (Some(_), Some(_)) => faults.add(&["url"], "a server has either a command or a url, not both"),
+        (command, url) if upstream.socket.is_some() => {
+            if command.is_some() || url.is_some() {
+                faults.add(&["socket"], "a server with a socket has neither a command nor a url");
+            } else if !is_jsonl {
+                faults.add_with(&["socket"], "it is for servers that speak lines", "add `protocol: jsonl`");
+            }
+        }
         (None, None) => {
             let hint = "add `command: [PROGRAM, ARGUMENT]` or `url: https://..`";
             faults.add_with(&[], "it is neither a program nor a place", hint);
@@ -102,6 +114,7 @@ fn check_kind(faults: &mut Faults<'_>, upstream: &UpstreamConfig) {
             for (member, is_there) in [
                 ("headers", !upstream.headers.is_empty()),
                 ("allow_private", !upstream.allow_private.is_empty()),
+                ("tls", upstream.tls.is_some()),
             ] {
                 if is_there {
                     faults.add(&[member], "it is for a server with a url");
@@ -175,9 +188,16 @@ fn check_command(faults: &mut Faults<'_>, command: &[String], upstream: &Upstrea
 }
 
 fn check_url(faults: &mut Faults<'_>, text: &str, upstream: &UpstreamConfig) {
-    match place::parse_url(text) {
-        Err(e) => faults.add_with(&["url"], e, "such as https://mcp.example.com/mcp"),
+    let (parsed, example) = match upstream.protocol {
+        Protocol::Jsonl => (tls_url(text), "such as tls://tools.example.com:9000"),
+        _ => (place::parse_url(text), "such as https://mcp.example.com/mcp"),
+    };
+    match parsed {
+        Err(e) => faults.add_with(&["url"], e, example),
         Ok(url) => check_reach(faults, &url, upstream),
+    }
+    if upstream.protocol == Protocol::Jsonl && !upstream.headers.is_empty() {
+        faults.add(&["headers"], "there are none over a socket");
     }
     for (i, entry) in upstream.allow_private.iter().enumerate() {
         if let Err(e) = AllowPrivate::parse_entry(entry) {
@@ -192,6 +212,17 @@ fn check_url(faults: &mut Faults<'_>, text: &str, upstream: &UpstreamConfig) {
             faults.add(&["headers", name], format!("the header {name:?} is set by the client itself"));
         }
     }
+}
+
+/// Where a server is that speaks lines over TLS.
+pub(crate) fn tls_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|e| format!("{text:?} is not a URL: {e}"))?;
+    let is_bare = url.username().is_empty() && url.password().is_none() && matches!(url.path(), "" | "/");
+    let is_bare = is_bare && url.query().is_none() && url.fragment().is_none();
+    if url.scheme() != "tls" || url.host().is_none() || url.port().is_none() || !is_bare {
+        return Err(format!("{text:?} is not tls://host:port, as a server that speaks lines has it"));
+    }
+    Ok(url)
 }
 
 /// A server on our own network that nobody allowed would refuse every call: better said at the start.
@@ -242,6 +273,8 @@ mod tests {
                 "a b": { "command": ["x"] },
                 "mixed": { "command": ["x"], "headers": { "a": "b" }, "allow_private": ["127.0.0.1:1"] },
                 "mixed2": { "url": "https://a.test/", "env": { "A": "b" }, "cwd": ".", "sandbox": {} },
+                "lines": { "socket": "x" }, "lines2": { "socket": "x", "url": "tls://a:1", "protocol": "jsonl" },
+                "lines3": { "url": "tls://a.test", "protocol": "jsonl", "tls": { "certificate": "x" } },
                 "boxed": { "command": ["x"], "sandbox": { "write": ["/"] } },
                 "program": { "command": [""], "env": { "1A": "x", "A=B": "x" } },
                 "lists": { "command": ["x"], "prefix": "a.", "allow": ["[a"], "deny": ["ok"], "reads": ["{"] },
@@ -253,6 +286,10 @@ mod tests {
                 /upstreams/a b: "a b" is not a name: use 1 to 32 letters, digits, '_' or '-'
                 /upstreams/both/url: a server has either a command or a url, not both
                 /upstreams/boxed/sandbox/write: it is for the mode `strict`
+                /upstreams/lines/socket: it is for servers that speak lines (add `protocol: jsonl`)
+                /upstreams/lines2/socket: a server with a socket has neither a command nor a url
+                /upstreams/lines3/url: "tls://a.test" is not tls://host:port, as a server that speaks lines has it (such as tls://tools.example.com:9000)
+                /upstreams/lines3/tls/certificate: it is of no use without its `key`
                 /upstreams/lists/prefix: "a." is not a prefix: use up to 32 letters, digits, '_' or '-'
                 /upstreams/lists/allow/0: "[a" is not a glob: unclosed character class; missing ']'
                 /upstreams/lists/reads/0: "{" is not a glob: unclosed alternate group; missing '}' (maybe escape '{' with '[{]'?)

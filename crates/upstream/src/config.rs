@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tool::{Hygiene, LogLevel, SecretRef};
 
-use crate::sandbox::SandboxConfig;
+use crate::{sandbox::SandboxConfig, tls::TlsConfig};
 
 /// The `upstreams:` section: MCP servers behind the gate, by the name that rules and logs use for them. Their tools
 /// have the source `mcp:<name>`, and a call of one the target `mcp:<name>/<its name there>`.
@@ -40,9 +40,16 @@ pub struct UpstreamConfig {
     #[serde(default = "defaults::alive_ms")]
     #[schemars(range(max = 3_600_000))]
     pub alive_ms: u64,
-    /// Where the server is: an http or https URL, such as `https://mcp.example.com/mcp`. Redirects are not followed.
+    /// Where the server is: an http or https URL, such as `https://mcp.example.com/mcp`. Redirects are not followed. For
+    /// `protocol: jsonl` it is `tls://host:port`.
     #[serde(default)]
     pub url: Option<String>,
+    /// Where the server listens on this machine: a Unix socket. For `protocol: jsonl`.
+    #[serde(default)]
+    pub socket: Option<String>,
+    /// Whom it is believed to be over TLS, and who we are to it.
+    #[serde(default)]
+    pub tls: Option<TlsConfig>,
     /// Headers of every request, such as `Authorization`.
     #[serde(default)]
     pub headers: BTreeMap<String, SecretRef>,
@@ -114,10 +121,11 @@ pub struct UpstreamConfig {
     #[schemars(range(min = 1, max = 60_000))]
     pub close_timeout_ms: u64,
     /// Calls that may run at once; more wait for their turn. Over the older protocol, a program that asks its caller
-    /// something while several calls run does not say which one it means, and is refused: 1 makes it certain.
-    #[serde(default = "defaults::concurrent_max")]
+    /// something while several calls run does not say which one it means, and is refused: 1 makes it certain. Left out: 10,
+    /// and 1 for `protocol: jsonl`, whose servers refuse what has waited for their turn too long.
+    #[serde(default)]
     #[schemars(range(min = 1, max = 10_000))]
-    pub concurrent_max: u32,
+    pub concurrent_max: Option<u32>,
     /// The largest message that is taken from it, in bytes.
     #[serde(default = "defaults::message_bytes_max")]
     #[schemars(range(min = 1_024, max = 268_435_456))]
@@ -144,6 +152,14 @@ pub struct UpstreamConfig {
     pub watched_max: usize,
 }
 
+impl UpstreamConfig {
+    /// Calls that may run at once.
+    pub(crate) fn concurrent_max(&self) -> usize {
+        let most = if self.protocol == Protocol::Jsonl { 1 } else { 10 };
+        self.concurrent_max.unwrap_or(most) as usize
+    }
+}
+
 /// Which protocol a server is spoken to in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -155,6 +171,8 @@ pub enum Protocol {
     Modern,
     /// `2025-11-25` and older.
     Legacy,
+    /// None of these, but lines of JSON: `{id, method, params, ts_ms}` and `{id, ok, result}`.
+    Jsonl,
 }
 
 /// What a tool is called and how it is described here.
@@ -261,10 +279,6 @@ mod defaults {
 
     pub(super) fn close_timeout_ms() -> u64 {
         2_000
-    }
-
-    pub(super) fn concurrent_max() -> u32 {
-        10
     }
 
     pub(super) fn message_bytes_max() -> usize {

@@ -26,7 +26,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use place::{AllowPrivate, address};
-use rustls::crypto::aws_lc_rs;
+use rustls::{ClientConfig, crypto::aws_lc_rs};
 use tower_service::Service;
 use url::Url;
 
@@ -72,7 +72,7 @@ impl Guard {
         Ok(())
     }
 
-    async fn resolve(&self) -> Result<Vec<SocketAddr>, UpstreamError> {
+    pub(crate) async fn resolve(&self) -> Result<Vec<SocketAddr>, UpstreamError> {
         let no_host = |e: io::Error| UpstreamError::NoHost(e.into());
         let found = tokio::net::lookup_host((self.host.as_str(), self.port)).await.map_err(no_host)?;
         let addresses: Vec<SocketAddr> = found.collect();
@@ -149,6 +149,7 @@ pub(crate) fn client(
     guard: &Arc<Guard>,
     connect_timeout: Duration,
     idle_max: usize,
+    tls: Option<ClientConfig>,
 ) -> Result<Client, io::Error> {
     let mut plain = HttpConnector::new_with_resolver(Resolver(Arc::clone(guard)));
     plain.enforce_http(false);
@@ -156,11 +157,13 @@ pub(crate) fn client(
     plain.set_keepalive(Some(ALIVE));
     plain.set_keepalive_interval(Some(ALIVE));
     plain.set_keepalive_retries(Some(ALIVE_TRIES));
-    let secure = HttpsConnectorBuilder::new()
-        .with_provider_and_platform_verifier(aws_lc_rs::default_provider())?
-        .https_or_http()
-        .enable_all_versions()
-        .wrap_connector(plain);
+    let secure = match tls {
+        Some(tls) => HttpsConnectorBuilder::new().with_tls_config(tls),
+        None => {
+            HttpsConnectorBuilder::new().with_provider_and_platform_verifier(aws_lc_rs::default_provider())?
+        }
+    };
+    let secure = secure.https_or_http().enable_all_versions().wrap_connector(plain);
     Ok(legacy::Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())

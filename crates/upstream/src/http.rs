@@ -81,9 +81,10 @@ impl Http {
         guard: Arc<Guard>,
         mut headers: HeaderMap,
         (connect_timeout, idle_max, bytes_max): (Duration, usize, usize),
+        tls: Option<rustls::ClientConfig>,
     ) -> Result<Self, String> {
         let uri = url.as_str().parse().map_err(|e| format!("{e}"))?;
-        let client = guard::client(&guard, connect_timeout, idle_max).map_err(|e| e.to_string())?;
+        let client = guard::client(&guard, connect_timeout, idle_max, tls).map_err(|e| e.to_string())?;
         headers.entry(header::USER_AGENT).or_insert(AGENT);
         Ok(Self { uri, literal: place::literal(url), guard, client, headers, bytes_max })
     }

@@ -3,12 +3,13 @@ use std::{sync::Arc, time::Duration};
 use child::{Level, Rules, Shim};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use place::AllowPrivate;
+use rustls::{ClientConfig, pki_types::ServerName};
 use state::Pins;
 use tool::{ConfigFault, Parts, Provider, Secret, SecretRef, json::push_pointer};
 
 use crate::{
     catalogue::Shape,
-    check::pointer,
+    check::{self, pointer},
     config::{Config, Protocol, UpstreamConfig},
     filter::Filter,
     guard::Guard,
@@ -16,7 +17,9 @@ use crate::{
     http::Http,
     lists::Bounds,
     provider::Upstreams,
+    socket::Socket,
     stdio::Launch,
+    tls::{self, TlsConfig},
     upstream::{Means, Settings, Times, Upstream},
 };
 
@@ -68,9 +71,17 @@ fn settings(name: &str, config: &UpstreamConfig, parts: &Parts) -> Result<Settin
         close: Duration::from_millis(config.close_timeout_ms),
     };
     let mut secrets = Vec::new();
-    let means = match &config.url {
-        Some(url) => Means::Http(Arc::new(http(name, url, config, times, parts, &mut secrets)?)),
-        None => Means::Program(Box::new(launch(name, config, times, parts, &mut secrets)?)),
+    let means = match (&config.url, &config.socket) {
+        (_, Some(path)) => {
+            let socket = Socket::Unix(parts.base_dir.join(path));
+            Means::Socket(Box::new(socket), config.message_bytes_max)
+        }
+        (Some(url), None) if config.protocol == Protocol::Jsonl => {
+            let socket = tls_socket(name, url, config, parts, &mut secrets)?;
+            Means::Socket(Box::new(socket), config.message_bytes_max)
+        }
+        (Some(url), None) => Means::Http(Arc::new(http(name, url, config, times, parts, &mut secrets)?)),
+        (None, None) => Means::Program(Box::new(launch(name, config, times, parts, &mut secrets)?)),
     };
     let mirrors = matches!(means, Means::Http(_)) && config.protocol != Protocol::Legacy;
     Ok(Settings {
@@ -95,7 +106,7 @@ fn settings(name: &str, config: &UpstreamConfig, parts: &Parts) -> Result<Settin
         },
         pin: config.pin,
         secrets,
-        concurrent_max: config.concurrent_max as usize,
+        concurrent_max: config.concurrent_max(),
         ends_max: config.ends_max,
         alive: Duration::from_millis(config.alive_ms),
         rounds_max: config.rounds_max,
@@ -163,8 +174,46 @@ fn http(
         headers.insert(header, value);
     }
     let guard = Guard::new(name, &url, AllowPrivate::new(&config.allow_private));
-    let bounds = (times.connect, config.concurrent_max as usize, config.message_bytes_max);
-    Http::new(&url, guard, headers, bounds).map_err(|e| wrong(format!("no client can be made for it: {e}")))
+    let bounds = (times.connect, config.concurrent_max(), config.message_bytes_max);
+    let tls = match &config.tls {
+        Some(section) => Some(tls_client(name, section, parts, secrets)?),
+        None => None,
+    };
+    Http::new(&url, guard, headers, bounds, tls)
+        .map_err(|e| wrong(format!("no client can be made for it: {e}")))
+}
+
+/// A server that speaks lines over TLS.
+fn tls_socket(
+    name: &str,
+    url: &str,
+    config: &UpstreamConfig,
+    parts: &Parts,
+    secrets: &mut Vec<Secret>,
+) -> Result<Socket, ConfigFault> {
+    let wrong = |text: String| ConfigFault::new(format!("{}/url", pointer(name)), text);
+    let url = check::tls_url(url).map_err(wrong)?;
+    let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
+    let server = ServerName::try_from(host).map_err(|e| wrong(e.to_string()))?;
+    let section = config.tls.clone().unwrap_or_default();
+    let client = tls_client(name, &section, parts, secrets)?;
+    let guard = Guard::new(name, &url, AllowPrivate::new(&config.allow_private));
+    Ok(Socket::Tls { guard, name: server, config: Arc::new(client) })
+}
+
+fn tls_client(
+    name: &str,
+    section: &TlsConfig,
+    parts: &Parts,
+    secrets: &mut Vec<Secret>,
+) -> Result<ClientConfig, ConfigFault> {
+    let key = match &section.key {
+        Some(reference) => Some(resolve(name, "tls", "key", reference, parts)?),
+        None => None,
+    };
+    let client = tls::client(section, key.as_ref(), &parts.base_dir, &pointer(name));
+    secrets.extend(key);
+    client
 }
 
 fn resolve(

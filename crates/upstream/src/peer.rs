@@ -12,8 +12,8 @@ use crate::{
     error::UpstreamError,
     http::{Agreed, Http, HttpExchange},
     hub::{self, Hub},
+    pipe::Pipe,
     request::Request,
-    stdio::Program,
     table::{Answer, Came, Ticket},
 };
 
@@ -41,7 +41,7 @@ pub(crate) struct Line {
 #[derive(Clone)]
 pub(crate) enum Wire {
     Http(Arc<Http>),
-    Program(Arc<Program>),
+    Pipe(Arc<Pipe>),
 }
 
 /// What a server says it has.
@@ -87,7 +87,7 @@ impl Peer {
     pub(crate) fn transport(&self) -> &'static str {
         match self.line.wire {
             Wire::Http(_) => "tcp",
-            Wire::Program(_) => "pipe",
+            Wire::Pipe(_) => "pipe",
         }
     }
 
@@ -95,7 +95,7 @@ impl Peer {
     pub(crate) fn held(&self) -> Option<&child::Held> {
         match &self.line.wire {
             Wire::Http(_) => None,
-            Wire::Program(program) => Some(program.held()),
+            Wire::Pipe(pipe) => pipe.held(),
         }
     }
 
@@ -113,7 +113,7 @@ impl Peer {
     /// Closes the connection.
     pub(crate) async fn close(&self) {
         match &self.line.wire {
-            Wire::Program(program) => program.close(),
+            Wire::Pipe(pipe) => pipe.close(),
             Wire::Http(http) => {
                 if self.line.agreed.session.is_some()
                     && let Err(error) = http.delete(&self.line.agreed).await
@@ -132,9 +132,9 @@ impl Line {
         let ticket = hub.table.open(request.about.talks)?;
         let way = match &self.wire {
             Wire::Http(http) => Way::Http(Box::new(http.start(request, ticket, &self.agreed)?)),
-            Wire::Program(program) => {
+            Wire::Pipe(pipe) => {
                 let modern = self.agreed.version.filter(|version| version.is_modern());
-                program.send(&request.write(&ticket.id, modern)).await?;
+                pipe.send(&request.write(&ticket.id, modern)).await?;
                 Way::Program(ticket)
             }
         };
@@ -147,7 +147,7 @@ impl Line {
     pub(crate) async fn answer(&self, message: Vec<u8>) -> Result<(), UpstreamError> {
         match &self.wire {
             Wire::Http(http) => http.post(message, &self.agreed).await,
-            Wire::Program(program) => program.send(&message).await,
+            Wire::Pipe(pipe) => pipe.send(&message).await,
         }
     }
 
@@ -165,7 +165,7 @@ impl Line {
         let params = json!({ "requestId": id.as_integer(), "reason": "nobody waits for it any more" });
         mcp::write_notification(&mut message, "notifications/cancelled", Some(&params));
         match &self.wire {
-            Wire::Program(program) => program.try_send(&message),
+            Wire::Pipe(pipe) => pipe.try_send(&message),
             Wire::Http(_) if self.agreed.version.is_some_and(Version::is_modern) => {}
             Wire::Http(http) => {
                 // Without a runtime the process is ending, and the session with it.

@@ -8,17 +8,16 @@
 use std::{
     collections::VecDeque,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use bytes::BytesMut;
-use child::{Held, Rules, Running, Shim, Streams};
+use child::{Rules, Running, Shim, Streams};
 use mcp::lines::{Line, Reader};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
-    net::unix::pipe::{Receiver, Sender},
-    sync::mpsc,
+    io::{AsyncRead, AsyncReadExt as _},
+    net::unix::pipe::Receiver,
     time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -27,13 +26,9 @@ use tool::Secret;
 use crate::{
     error::{UpstreamError, excerpt},
     hub::Hub,
-    table::Came,
+    pipe::{Pipe, Tongue},
 };
 
-/// How many messages wait to be written.
-const WRITES_MAX: usize = 64;
-/// How much is read at once, in bytes.
-const PIECE_BYTES: usize = 64 * 1024;
 /// How long the output of a program that has ended is read.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// The longest line of standard error that is logged, in bytes.
@@ -58,14 +53,6 @@ pub(crate) struct Launch {
     pub(crate) line_bytes_max: usize,
     /// What it said last on standard error, over all of its lives.
     pub(crate) complaints: Arc<Complaints>,
-}
-
-/// A program that runs.
-#[derive(Debug)]
-pub(crate) struct Program {
-    writes: Mutex<Option<mpsc::Sender<Vec<u8>>>>,
-    closing: CancellationToken,
-    held: Held,
 }
 
 /// What a program said last on standard error.
@@ -93,71 +80,25 @@ impl Complaints {
     }
 }
 
-impl Program {
-    /// Starts a program. What comes from it goes to the hub, which closes when it has ended.
+impl Launch {
+    /// Starts the program. What comes from it goes to the hub, which closes when it has ended.
     pub(crate) async fn start(
-        launch: &Launch,
+        &self,
+        tongue: Tongue,
         hub: &Arc<Hub>,
         tasks: &TaskTracker,
-    ) -> Result<Arc<Self>, UpstreamError> {
-        let started = launch.shim.start(launch.order()?).await;
+    ) -> Result<Arc<Pipe>, UpstreamError> {
+        let started = self.shim.start(self.order()?).await;
         let (running, Streams { stdin, stdout, stderr }) =
             started.map_err(|e| UpstreamError::Start(e.to_string()))?;
-        let (sender, writes) = mpsc::channel(WRITES_MAX);
-        let closing = CancellationToken::new();
-        let held = running.held().clone();
-        let program = Arc::new(Self { writes: Mutex::new(Some(sender)), closing: closing.clone(), held });
-        tasks.spawn(write(stdin, writes));
-        tasks.spawn(read(stdout, launch.line_bytes_max, Arc::clone(hub), Arc::downgrade(&program)));
-        tasks.spawn(complain(stderr, Arc::clone(hub), Arc::clone(&launch.complaints)));
-        let complaints = Arc::clone(&launch.complaints);
-        tasks.spawn(mind(running, closing, launch.close_timeout, Arc::clone(hub), complaints));
-        Ok(program)
+        let held = Some(running.held().clone());
+        let pipe = Pipe::open((stdout, stdin), (tongue, self.line_bytes_max), hub, tasks, held);
+        tasks.spawn(complain(stderr, Arc::clone(hub), Arc::clone(&self.complaints)));
+        let (closing, complaints) = (pipe.closing().clone(), Arc::clone(&self.complaints));
+        tasks.spawn(mind(running, closing, self.close_timeout, Arc::clone(hub), complaints));
+        Ok(pipe)
     }
 
-    /// What keeps it in.
-    pub(crate) fn held(&self) -> &Held {
-        &self.held
-    }
-
-    /// Sends a message; waits while as many wait as may.
-    pub(crate) async fn send(&self, message: &[u8]) -> Result<(), UpstreamError> {
-        let sender = self.sender().ok_or(UpstreamError::Broken(None))?;
-        sender.send(line(message)).await.map_err(|_| UpstreamError::Broken(None))
-    }
-
-    /// Sends a message where that can be done at once.
-    pub(crate) fn try_send(&self, message: &[u8]) {
-        if let Some(sender) = self.sender() {
-            // A program that does not read learns nothing.
-            let _ = sender.try_send(line(message));
-        }
-    }
-
-    /// Closes its input and lets it end; it is made to where it does not.
-    pub(crate) fn close(&self) {
-        self.writes.lock().unwrap_or_else(PoisonError::into_inner).take();
-        self.closing.cancel();
-    }
-
-    fn sender(&self) -> Option<mpsc::Sender<Vec<u8>>> {
-        self.writes.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        self.close();
-    }
-}
-
-fn line(message: &[u8]) -> Vec<u8> {
-    let mut line = Vec::new();
-    mcp::lines::write(&mut line, message);
-    line
-}
-
-impl Launch {
     fn order(&self) -> Result<child::Launch, UpstreamError> {
         let (program, arguments) =
             self.command.split_first().ok_or_else(|| UpstreamError::Start("no program".to_owned()))?;
@@ -170,50 +111,6 @@ impl Launch {
             env: self.env.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect(),
             rules: self.rules.clone(),
         })
-    }
-}
-
-async fn write(mut stdin: Sender, mut writes: mpsc::Receiver<Vec<u8>>) {
-    while let Some(line) = writes.recv().await {
-        if let Err(error) = stdin.write_all(&line).await {
-            // Its end is noticed where its output ends.
-            tracing::debug!(%error, "a tool server does not read any more");
-            return;
-        }
-    }
-}
-
-async fn read(mut stdout: Receiver, line_bytes_max: usize, hub: Arc<Hub>, running: Weak<Program>) {
-    let mut reader = Reader::new(line_bytes_max);
-    let mut piece = BytesMut::new();
-    loop {
-        piece.reserve(PIECE_BYTES);
-        match stdout.read_buf(&mut piece).await {
-            Ok(0) | Err(_) => break,
-            Ok(_) => reader.feed(piece.split().freeze()),
-        }
-        while let Some(line) = reader.pop() {
-            take(line, &hub, &running);
-        }
-    }
-    hub.close("it closed its output");
-}
-
-fn take(line: Line, hub: &Hub, running: &Weak<Program>) {
-    let Line::Text(text) = line else {
-        return tracing::warn!(
-            server = hub.name(),
-            "a tool server sent a line that is too long; it is passed over"
-        );
-    };
-    let answer = match Came::read(&text, None) {
-        Ok(came) => hub.take(came),
-        Err(why) => {
-            return tracing::debug!(server = hub.name(), why, "a line is no message and is passed over");
-        }
-    };
-    if let (Some(answer), Some(running)) = (answer, running.upgrade()) {
-        running.try_send(&answer);
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod bed;
 mod fixture;
+mod lines;
 mod odd_http;
 mod odd_stdio;
 mod supervised;

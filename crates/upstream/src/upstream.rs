@@ -26,12 +26,15 @@ use crate::{
     handshake::{Manner, Probed, initialize, probe},
     http::{Agreed, Http},
     hub::Hub,
+    jsonl::Jsonl,
     lists::{Bounds, Listed},
     news::{Changes, News},
-    peer::{Line, Peer, Wire},
+    peer::{Line, Offers, Peer, Wire},
     pinning::{FIRST_USE, Offered, Pinning},
+    pipe::Tongue,
     restarts::Restarts,
-    stdio::{Launch, Program},
+    socket::Socket,
+    stdio::Launch,
 };
 
 /// How long a server that could not be reached is left alone.
@@ -47,6 +50,8 @@ const OWN_REQUESTS_MAX: usize = 16;
 pub(crate) enum Means {
     Http(Arc<Http>),
     Program(Box<Launch>),
+    /// A place that is spoken to line by line, and the longest line.
+    Socket(Box<Socket>, usize),
 }
 
 /// How long things may take.
@@ -420,6 +425,11 @@ impl Upstream {
         let known = *self.era.lock().unwrap_or_else(PoisonError::into_inner);
         let manner = &self.settings.manner;
         let (line, hub) = self.line().await?;
+        if manner.protocol == Protocol::Jsonl {
+            let offers = Offers { tools: true, ..Offers::default() };
+            // Nothing is agreed on: it lists its tools, and is called.
+            return Ok(Peer { hub, offers, version: Version::LATEST_LEGACY, line });
+        }
         if manner.protocol == Protocol::Legacy || known == Some(Era::Legacy) {
             return initialize(line, hub, manner).await;
         }
@@ -443,9 +453,16 @@ impl Upstream {
     async fn line(&self) -> Result<(Line, Arc<Hub>), UpstreamError> {
         let requests_max = self.settings.concurrent_max + OWN_REQUESTS_MAX;
         let hub = Hub::new(&self.settings.shape.name, requests_max, &self.news);
+        let tongue = || match self.settings.manner.protocol {
+            Protocol::Jsonl => Tongue::Jsonl(Jsonl::new(Arc::clone(&self.clock))),
+            _ => Tongue::Mcp,
+        };
         let wire = match &self.settings.means {
             Means::Http(http) => Wire::Http(Arc::clone(http)),
-            Means::Program(launch) => Wire::Program(Program::start(launch, &hub, &self.tasks).await?),
+            Means::Program(launch) => Wire::Pipe(launch.start(tongue(), &hub, &self.tasks).await?),
+            Means::Socket(socket, line_bytes_max) => {
+                Wire::Pipe(socket.connect(tongue(), *line_bytes_max, &hub, &self.tasks).await?)
+            }
         };
         Ok((Line { wire, agreed: Agreed::default(), tasks: self.tasks.clone() }, hub))
     }

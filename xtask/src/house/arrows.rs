@@ -74,6 +74,7 @@ const FENCED: &[(&str, &[&str], &str)] = &[
         "one guarded client for what callers name; collectors are the operator's own",
     ),
     ("hyper-rustls", &["upstream"], "one guarded client for tool servers, which are the operator's own"),
+    ("tokio-rustls", &["upstream"], "one guarded client for tool servers, which are the operator's own"),
     ("landlock", &["child"], "programs are confined in one place"),
     ("seccompiler", &["child"], "programs are confined in one place"),
     ("nix", &["child"], "rustix does what it can; namespaces and users are what it has no safe call for"),

@@ -224,3 +224,57 @@ fn a_list_that_changes_is_taken_recorded_and_told() {
         (&json!(["fickle_two"]), &json!(["fickle_one"]), &json!([]))
     );
 }
+
+/// A tool server that speaks lines of JSON, as API.md has them.
+const LINES: &str = r#"
+import json, sys, time
+SCHEMA = {"tools": {
+    "text.upper": {
+        "params": {"type": "object", "required": ["text"], "properties": {"text": {"type": "string"}}},
+        "returns": {"type": "object"},
+    },
+    "text.jail": {"params": {"type": "object"}},
+}}
+def handle(method, params):
+    if method == "schema":
+        return SCHEMA
+    if method == "text.upper":
+        return {"text": params["text"].upper()}
+    raise PermissionError("path escapes jail")
+for line in sys.stdin:
+    asked = json.loads(line)
+    try:
+        if time.time() * 1000 - asked["ts_ms"] > 4000:
+            raise TimeoutError("request too old")
+        reply = {"id": asked["id"], "ok": True, "result": handle(asked["method"], asked["params"])}
+    except Exception as e:
+        reply = {"id": asked["id"], "ok": False, "error": type(e).__name__, "message": str(e)}
+    print(json.dumps(reply), flush=True)
+"#;
+
+#[test]
+fn a_server_that_speaks_lines_answers_at_the_doors_of_the_seeds() {
+    let Some(python) = beds::program("python") else { return };
+    let home = tempfile::tempdir().unwrap();
+    let script = home.path().join("lines.py");
+    std::fs::write(&script, LINES).unwrap();
+    let command = [Path::new(python.get_program()), &script];
+    let app =
+        with(&json!({ "lines": { "command": command, "protocol": "jsonl", "prefix": "", "reads": ["*"] } }));
+    let invoke = |tool: &str, params: Value| {
+        let answer = app.post("/invoke", Some(&app.key), &json!({ "tool": tool, "params": params }));
+        assert_eq!(answer.status, 200, "{}\n{}", answer.line(), app.log());
+        answer.json()
+    };
+    let upper = invoke("text_upper", json!({ "text": "gate" }));
+    assert_eq!((&upper["result"], &upper["error"]), (&json!({ "text": "GATE" }), &Value::Null), "{upper}");
+    let jail = invoke("text_jail", json!({}));
+    assert_eq!(jail["error"], "PermissionError: path escapes jail", "{jail}");
+    let wrong = app.post("/invoke", Some(&app.key), &json!({ "tool": "text_upper", "params": {} }));
+    assert_eq!(wrong.status, 400, "its parameters are checked: {}", wrong.line());
+    let listed = Client::new(app.addr, &app.key).modern("tools/list", json!({}), &json!({}));
+    assert!(listed.to_string().contains(r#""outputSchema":{"type":"object"}"#), "{listed}");
+    let asked = json!({ "name": "text_upper", "arguments": { "text": "gate" } });
+    let result = Client::new(app.addr, &app.key).modern("tools/call", asked, &json!({}));
+    assert_eq!(result["result"]["structuredContent"], json!({ "text": "GATE" }), "{result}");
+}
