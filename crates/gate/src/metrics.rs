@@ -14,7 +14,7 @@ use prometheus_client::{
     registry::Registry,
 };
 use tokio::time::Instant;
-use tool::{Call, Code, Face, Fault, McpOperation, Meter};
+use tool::{Call, Code, Face, Fault, McpOperation, Meter, ToolServer};
 
 /// Buckets in seconds, for calls and requests: from half a millisecond to half a minute.
 const SECONDS: [f64; 16] =
@@ -47,6 +47,11 @@ pub struct Metrics {
     http_requests: Family<HttpStatus, Counter>,
     http_errors: Counter,
     http_duration: Family<Endpoint, Histogram>,
+    upstream_up: Family<Server, Gauge>,
+    upstream_quarantined: Family<Server, Gauge>,
+    upstream_tools: Family<ServerTools, Gauge>,
+    upstream_restarts: Family<Server, Counter>,
+    upstream_suspicious: Family<ServerSuspicion, Counter>,
     api_errors: Family<ApiError, Counter>,
     db_queries: Family<Query, Histogram>,
     limit_hits: Family<Client, Counter>,
@@ -115,6 +120,9 @@ labels! {
     Query { query_name: String }
     Client { client_id: String }
     CacheResult { result: &'static str }
+    Server { server: Arc<str> }
+    ServerTools { server: Arc<str>, state: &'static str }
+    ServerSuspicion { server: Arc<str>, kind: &'static str }
 }
 
 impl Metrics {
@@ -137,6 +145,11 @@ impl Metrics {
             http_requests: Family::default(),
             http_errors: Counter::default(),
             http_duration: Family::new_with_constructor(seconds),
+            upstream_up: Family::default(),
+            upstream_quarantined: Family::default(),
+            upstream_tools: Family::default(),
+            upstream_restarts: Family::default(),
+            upstream_suspicious: Family::default(),
             api_errors: Family::default(),
             db_queries: Family::new_with_constructor(seconds),
             limit_hits: Family::default(),
@@ -189,6 +202,7 @@ impl Metrics {
             "histogram",
             self.mcp_client_operations.clone(),
         );
+        self.register_tool_servers();
         self.add("http_requests", "Requests by door and status", "counter", self.http_requests.clone());
         self.add("http_requests_errors", "Requests answered with 5xx", "counter", self.http_errors.clone());
         self.add(
@@ -245,6 +259,39 @@ impl Metrics {
             "Start of this process since the Unix epoch",
             "gauge",
             self.process_start.clone(),
+        );
+    }
+
+    fn register_tool_servers(&mut self) {
+        self.add(
+            "mcp_upstream_up",
+            "Whether a tool server behind us is connected",
+            "gauge",
+            self.upstream_up.clone(),
+        );
+        self.add(
+            "mcp_upstream_quarantined",
+            "Whether a tool server kept ending and waits for an operator",
+            "gauge",
+            self.upstream_quarantined.clone(),
+        );
+        self.add(
+            "mcp_upstream_tools",
+            "Tools of tool servers: offered, held back, left out, suspicious",
+            "gauge",
+            self.upstream_tools.clone(),
+        );
+        self.add(
+            "mcp_upstream_restarts",
+            "How often programs of tool servers were started again",
+            "counter",
+            self.upstream_restarts.clone(),
+        );
+        self.add(
+            "mcp_upstream_suspicious",
+            "Results of tool servers that say something meant for a model, by kind",
+            "counter",
+            self.upstream_suspicious.clone(),
         );
     }
 
@@ -403,6 +450,28 @@ impl Meter for Metrics {
             network_transport: operation.transport,
         };
         self.mcp_client_operations.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+
+    fn tool_server(&self, server: &str, stands: ToolServer) {
+        let server: Arc<str> = server.into();
+        let one = Server { server: Arc::clone(&server) };
+        self.upstream_up.get_or_create(&one).set(stands.up.into());
+        self.upstream_quarantined.get_or_create(&one).set(stands.quarantined.into());
+        let ToolServer { offered, held, left_out, suspicious, .. } = stands;
+        for (state, count) in
+            [("offered", offered), ("held", held), ("left_out", left_out), ("suspicious", suspicious)]
+        {
+            let labels = ServerTools { server: Arc::clone(&server), state };
+            self.upstream_tools.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    fn tool_server_restarted(&self, server: &str) {
+        self.upstream_restarts.get_or_create(&Server { server: server.into() }).inc();
+    }
+
+    fn suspicious(&self, server: &str, kind: &'static str) {
+        self.upstream_suspicious.get_or_create(&ServerSuspicion { server: server.into(), kind }).inc();
     }
 }
 

@@ -321,6 +321,7 @@ fn describe(result: &Result<Reply, Fault>, body: &mut Members) {
             body.put("outcome", if outcome.failed { "failed" } else { "success" });
             body.put("result_size", &size);
             body.put_some("cut", outcome.cut.as_ref());
+            body.put_some("suspicious", outcome.notes.get("suspicious"));
         }
         Ok(Reply::NeedsInput(_)) => body.put("outcome", "needs_input"),
         Ok(Reply::Task(id)) => {

@@ -127,15 +127,21 @@ impl Catalogue {
     ) -> Self {
         let mut entries: HashMap<Arc<str>, Arc<Entry>> = HashMap::new();
         let mut aliases: HashMap<Arc<str>, Arc<str>> = HashMap::new();
+        // Names by what they look like, and the source of who has them.
+        let mut looks: HashMap<String, (Arc<str>, Arc<str>)> = HashMap::new();
         for provider in &providers {
             for tool in provider.tools().iter() {
                 let tool = match overrides.get(tool.name.as_str()) {
                     Some(config) => Arc::new(overridden(tool, config)),
                     None => Arc::clone(tool),
                 };
-                match taken(&tool, &entries, &aliases, provider).map_or_else(|| entry(&tool, provider), Err) {
+                let look = tool::look(tool.name.as_str());
+                let why =
+                    taken(&tool, &entries, &aliases, provider).or_else(|| shadows(&tool, looks.get(&look)));
+                match why.map_or_else(|| entry(&tool, provider), Err) {
                     Ok(entry) => {
                         let name = tool.name.shared();
+                        looks.entry(look).or_insert_with(|| (Arc::clone(&name), Arc::clone(&tool.source)));
                         for alias in &tool.aliases {
                             aliases.entry(Arc::clone(alias)).or_insert_with(|| Arc::clone(&name));
                         }
@@ -270,6 +276,20 @@ fn taken(
     };
     let other = entries.get(owner)?.provider.name();
     Some(format!("{name:?} is offered by {other:?} and by {:?}; rename one", provider.name()))
+}
+
+/// Why a tool that comes from elsewhere is left out, where its name only looks like that of another source's: who asks
+/// for the one should not get the other.
+fn shadows(tool: &Tool, like: Option<&(Arc<str>, Arc<str>)>) -> Option<String> {
+    let (name, source) = like?;
+    let is_foreign = tool.as_sent.is_some() && tool.purpose == Purpose::Call && *source != tool.source;
+    is_foreign.then(|| {
+        format!(
+            "{:?} of {} looks like {name:?} of {source}; `upstreams.<name>.tools` gives it another name",
+            tool.name.as_str(),
+            tool.source
+        )
+    })
 }
 
 fn entry(tool: &Arc<Tool>, provider: &Arc<dyn Provider>) -> Result<Entry, String> {

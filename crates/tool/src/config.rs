@@ -113,6 +113,33 @@ pub trait Meter: Send + Sync {
     /// A tool server behind us took so long with a request
     /// (`mcp_client_operation_duration_seconds`, by the OpenTelemetry conventions for MCP).
     fn mcp_client(&self, _operation: &McpOperation<'_>, _took: Duration) {}
+
+    /// How a tool server behind us stands (`mcp_upstream_up{server}`, `mcp_upstream_quarantined{server}`,
+    /// `mcp_upstream_tools{server,state}`).
+    fn tool_server(&self, _server: &str, _stands: ToolServer) {}
+
+    /// The program of a tool server was started again (`mcp_upstream_restarts{server}`).
+    fn tool_server_restarted(&self, _server: &str) {}
+
+    /// A tool server said something in a result that is meant for a model (`mcp_upstream_suspicious{server,kind}`).
+    fn suspicious(&self, _server: &str, _kind: &'static str) {}
+}
+
+/// How a tool server stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ToolServer {
+    /// It is connected.
+    pub up: bool,
+    /// It kept ending, and waits for an operator.
+    pub quarantined: bool,
+    /// Tools that are offered.
+    pub offered: usize,
+    /// Tools that are held back, since they are not what was taken.
+    pub held: usize,
+    /// Things that do not fit, and are left out.
+    pub left_out: usize,
+    /// Tools whose description says something that is meant for a model.
+    pub suspicious: usize,
 }
 
 /// A request to a tool server, as it is measured.

@@ -10,6 +10,7 @@ mod catalogue;
 mod config;
 mod fault;
 pub mod json;
+mod look;
 mod nearest;
 mod ordered;
 mod permit;
@@ -29,8 +30,9 @@ pub use catalogue::{
     Approval, Audience, Breaks, Caching, Deprecation, Effect, Hygiene, NameError, Notice, Prompt,
     PromptArgument, Purpose, Rate, Repeats, Resource, Retry, Tool, ToolName,
 };
-pub use config::{ConfigFault, McpOperation, Meter, Notify, Parts, SecretRef, Secrets};
+pub use config::{ConfigFault, McpOperation, Meter, Notify, Parts, SecretRef, Secrets, ToolServer};
 pub use fault::{Blame, Code, Fault, FaultRow, Status};
+pub use look::look;
 pub use nearest::nearest;
 pub use ordered::Ordered;
 pub use permit::{GateSeal, Permit};

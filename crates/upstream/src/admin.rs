@@ -145,6 +145,7 @@ fn shown(server: &Upstream) -> Value {
         "protocol_version": live.as_ref().map(|peer| peer.version.as_str()),
         "tools": catalogue.tools.iter().filter(|tool| tool.purpose == tool::Purpose::Call).count(),
         "pin": server.settings.pin,
+        "suspicious": catalogue.suspicious,
         "held": held
             .map(|held| {
                 let offered = &held.offered;

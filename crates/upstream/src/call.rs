@@ -26,6 +26,7 @@ use crate::{
     news::Changes,
     peer::Peer,
     request::{About, Params, Request, capabilities},
+    suspicion::Suspicion,
     table::{Answer, Asked, Came, Note, Progressed},
     upstream::Upstream,
 };
@@ -65,6 +66,7 @@ impl Upstream {
             transport: conversation.transport,
         };
         self.meter.mcp_client(&operation, began.elapsed());
+        let result = result.map(|outcome| self.looked_at(outcome));
         result.map_err(|error| {
             if let Some(status) = error.metric() {
                 self.meter.api_error(self.source(), &status);
@@ -72,6 +74,20 @@ impl Upstream {
             let error = error.without(&self.settings.secrets);
             error.into_fault(self.name(), permit.tool().has_effect())
         })
+    }
+
+    /// Says of a result what in it is meant for a model: to whoever gets it, and to the record.
+    fn looked_at(&self, mut outcome: Outcome) -> Outcome {
+        if let Body::Raw(raw) = &outcome.body
+            && self.settings.scan_results
+        {
+            let suspicion = Suspicion::of_result(raw);
+            if !suspicion.is_none() {
+                suspicion.words().iter().for_each(|kind| self.meter.suspicious(self.name(), kind));
+                outcome.notes.insert("suspicious".to_owned(), json!(suspicion.words()));
+            }
+        }
+        outcome
     }
 
     /// What the server is asked. Arguments and URIs go out as they came; names are the server's own.

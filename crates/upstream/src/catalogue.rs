@@ -19,6 +19,7 @@ use crate::{
     lists::Listed,
     names::Names,
     pinning::{Held, Offered, Pinning, Verdict},
+    suspicion::{LABEL, Suspicion},
 };
 
 /// The largest description of one item that is taken, in bytes.
@@ -79,6 +80,8 @@ pub(crate) struct Catalogue {
     pub(crate) held: Vec<Held>,
     /// Tools that are taken now.
     pub(crate) fresh: Vec<Offered>,
+    /// Tools whose description says something that is meant for a model, by their names there, and what.
+    pub(crate) suspicious: BTreeMap<String, Vec<&'static str>>,
 }
 
 /// What URIs a template stands for.
@@ -173,9 +176,17 @@ impl Builder<'_> {
     }
 
     /// Offers a tool, unless it is to be held back.
-    fn judge(&mut self, origin: &str, item: &Object<'_>, tool: Tool) {
+    fn judge(&mut self, origin: &str, item: &Object<'_>, mut tool: Tool) {
         let catalogue = &mut self.catalogue;
-        match parse(item.raw().get().as_bytes()).map(|definition| self.pinning.judge(origin, &definition)) {
+        let definition = parse(item.raw().get().as_bytes());
+        if let Ok(definition) = &definition {
+            let suspicion = Suspicion::of_tool(origin, definition);
+            if !suspicion.is_none() {
+                tool.labels.push(LABEL.into());
+                catalogue.suspicious.insert(origin.to_owned(), suspicion.words());
+            }
+        }
+        match definition.map(|definition| self.pinning.judge(origin, &definition)) {
             Ok(Verdict::Taken) => catalogue.tools.push(Arc::new(tool)),
             Ok(Verdict::Fresh(offered)) => {
                 catalogue.fresh.push(offered);

@@ -86,6 +86,10 @@ pub struct UpstreamConfig {
     #[serde(default = "defaults::hygiene")]
     #[schemars(with = "HygieneName")]
     pub hygiene: Hygiene,
+    /// Whether results are looked at for what is meant for a model and not for its user (`suspicious` in `_meta`, audit
+    /// and metrics). They are passed on all the same. Descriptions always are: `label:suspicious` in rules.
+    #[serde(default = "defaults::scan_results")]
+    pub scan_results: bool,
     /// Which protocol it is spoken to in.
     #[serde(default)]
     pub protocol: Protocol,
@@ -247,6 +251,10 @@ mod defaults {
 
     pub(super) fn hygiene() -> Hygiene {
         Hygiene::Strict
+    }
+
+    pub(super) fn scan_results() -> bool {
+        true
     }
 
     pub(super) fn ends_max() -> u32 {

@@ -36,6 +36,7 @@ mod sandbox;
 mod socket;
 mod stdio;
 mod supervise;
+mod suspicion;
 mod table;
 mod tasks;
 mod tls;

@@ -107,6 +107,7 @@ fn settings(name: &str, config: &UpstreamConfig, parts: &Parts) -> Result<Settin
         pin: config.pin,
         secrets,
         concurrent_max: config.concurrent_max(),
+        scan_results: config.scan_results,
         ends_max: config.ends_max,
         alive: Duration::from_millis(config.alive_ms),
         rounds_max: config.rounds_max,

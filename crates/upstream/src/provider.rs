@@ -116,6 +116,7 @@ async fn probe(upstream: &Arc<Upstream>) -> Probe {
         }
     });
     let looked = looked.await.unwrap_or(Err(UpstreamError::Timeout));
+    upstream.report();
     let catalogue = upstream.catalogue();
     let mut details = Map::new();
     let state = match &looked {
@@ -137,6 +138,7 @@ async fn probe(upstream: &Arc<Upstream>) -> Probe {
     details.insert("tools".to_owned(), json!(catalogue.tools.len()));
     details.insert("left_out".to_owned(), json!(catalogue.left_out));
     details.insert("held".to_owned(), json!(catalogue.held.len()));
+    details.insert("suspicious".to_owned(), json!(catalogue.suspicious.len()));
     let source = Arc::clone(upstream.source());
     Probe { source, kind: "tool_server", state, latency: began.elapsed(), details }
 }

@@ -82,6 +82,7 @@ impl Upstream {
         restarts.ended(why, ran, jitter(), Instant::now());
         let is_quarantined = restarts.is_quarantined();
         drop(restarts);
+        self.report();
         if is_quarantined && !was_quarantined {
             tracing::error!(
                 server = self.name(),

@@ -17,7 +17,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tool::{Clock, Meter, Notice, Parts, Secret};
+use tool::{Clock, Meter, Notice, Parts, Purpose, Secret, ToolServer};
 
 use crate::{
     catalogue::{Catalogue, Shape},
@@ -80,6 +80,8 @@ pub(crate) struct Settings {
     pub(crate) concurrent_max: usize,
     pub(crate) rounds_max: usize,
     pub(crate) watched_max: usize,
+    /// Whether results are looked at for what is meant for a model.
+    pub(crate) scan_results: bool,
     /// How often a program may end by itself before it is left alone.
     pub(crate) ends_max: u32,
     /// How often a program that says nothing is asked for a sign of life; zero for never.
@@ -275,8 +277,18 @@ impl Upstream {
                 "a tool is not what was taken, and is held back; look at it with `portcullis upstream list`"
             );
         }
+        for (tool, what) in built.suspicious.iter().filter(|(tool, _)| !last.suspicious.contains_key(*tool)) {
+            let (server, what) = (self.name(), what.join(", "));
+            tracing::warn!(
+                server,
+                tool,
+                what,
+                "a tool says something that is meant for a model; rules can go by `label:suspicious`"
+            );
+        }
         let has_changed = !built.is_same(&last);
         self.catalogue.store(Arc::new(built));
+        self.report();
         has_changed
     }
 
@@ -336,6 +348,21 @@ impl Upstream {
         self.peer().await.map(drop)
     }
 
+    /// Measures how it stands.
+    pub(crate) fn report(&self) {
+        let catalogue = self.catalogue.load();
+        let offered = catalogue.tools.iter().filter(|tool| tool.purpose == Purpose::Call).count();
+        let stands = ToolServer {
+            up: self.live().is_some(),
+            quarantined: self.restarts().is_quarantined(),
+            offered,
+            held: catalogue.held.len(),
+            left_out: catalogue.left_out,
+            suspicious: catalogue.suspicious.len(),
+        };
+        self.meter.tool_server(self.name(), stands);
+    }
+
     /// Ends the connection and all that belongs to it.
     pub(crate) async fn close(&self) {
         self.ending.cancel();
@@ -369,8 +396,14 @@ impl Upstream {
         match connected.unwrap_or(Err(UpstreamError::Timeout)) {
             Ok(peer) => {
                 *failure = None;
+                let was = self.restarts().count;
                 self.restarts().started();
-                Ok(self.connected(peer).await)
+                if self.restarts().count > was {
+                    self.meter.tool_server_restarted(self.name());
+                }
+                let peer = self.connected(peer).await;
+                self.report();
+                Ok(peer)
             }
             Err(error) => {
                 // Programs have waits of their own.

@@ -79,6 +79,16 @@ async fn list(reach: &Reach, out: &Out) -> Result<(), Failure> {
             if let Some(why) = server["why"].as_str() {
                 out.note(&format!("\n{} does not run: {}", plain(&text(&server["server"])), plain(why)));
             }
+            for (tool, what) in server["suspicious"].as_object().into_iter().flatten() {
+                let what: Vec<&str> =
+                    what.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+                out.note(&format!(
+                    "\n{} {} says something that is meant for a model: {}",
+                    plain(&text(&server["server"])),
+                    plain(tool),
+                    what.join(", ")
+                ));
+            }
             show_held(server, held(server).iter(), out);
         }
     }
