@@ -76,6 +76,43 @@ impl Upstream {
         })
     }
 
+    /// Calls a tool by its name there, to try it.
+    pub(crate) async fn try_tool(
+        self: &Arc<Self>,
+        tool: &str,
+        arguments: &Value,
+        talk: &Talk,
+    ) -> Result<Outcome, UpstreamError> {
+        let arguments = Arc::<RawValue>::from(tool::json::raw(arguments));
+        let params = Params::default().with_text("name", tool).with("arguments", Arc::clone(&arguments));
+        let mirrors = self.catalogue().mirrors(tool).cloned().unwrap_or_default();
+        let about = About {
+            capabilities: capabilities(talk),
+            traceparent: None,
+            log_level: Some(self.settings.manner.log_level),
+            talks: true,
+        };
+        let request = Request {
+            name: Some(tool.into()),
+            mirrored: Some((mirrors, arguments)),
+            about,
+            ..Request::ours("tools/call", params)
+        };
+        let times = self.settings.times;
+        let mut conversation = Conversation {
+            upstream: self,
+            talk,
+            budget: Budget::new(times.silence, times.call, Instant::now()),
+            questions: 0,
+            transport: "",
+        };
+        let result = conversation.hold(request).await;
+        match self.settings.manner.protocol {
+            Protocol::Jsonl => of_jsonl(result, &self.settings.secrets),
+            _ => result,
+        }
+    }
+
     /// Says of a result what in it is meant for a model: to whoever gets it, and to the record.
     fn looked_at(&self, mut outcome: Outcome) -> Outcome {
         if let Body::Raw(raw) = &outcome.body

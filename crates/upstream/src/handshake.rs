@@ -48,11 +48,21 @@ pub(crate) async fn probe(line: &Line, hub: &Hub, manner: &Manner) -> Result<Pro
     let mut modern = line.clone();
     modern.agreed.version = Some(Version::LATEST);
     let request = Request::ours("server/discover", Params::default());
-    let asked = timeout(manner.probe_timeout, async {
-        let mut exchange = modern.start(&request, hub).await?;
-        exchange.result(hub).await
-    });
-    match asked.await {
+    let ask = || {
+        timeout(manner.probe_timeout, async {
+            let mut exchange = modern.start(&request, hub).await?;
+            exchange.result(hub).await
+        })
+    };
+    let mut asked = ask().await;
+    // One that refuses the revision and names it among those that it speaks has changed its mind.
+    if let Ok(Err(UpstreamError::Answered(error))) = &asked
+        && supported(error)
+            .is_some_and(|versions| versions.iter().any(|version| version == Version::LATEST.as_str()))
+    {
+        asked = ask().await;
+    }
+    match asked {
         Ok(Ok(result)) => discovered(&result),
         Ok(Err(UpstreamError::Answered(error))) => refused(error),
         Err(_) => Ok(Probed::Legacy),
@@ -71,10 +81,8 @@ fn discovered(result: &RawValue) -> Result<Probed, UpstreamError> {
     if versions.iter().any(|version| version == Version::LATEST.as_str()) {
         return Ok(Probed::Modern(Offers::read(result.object("capabilities").ok().flatten())));
     }
-    if versions.is_empty() {
-        return Err(UpstreamError::protocol("its answer to server/discover names no revision"));
-    }
-    common(&versions)
+    // Some older servers answer whatever they are asked.
+    if versions.is_empty() { Ok(Probed::Legacy) } else { common(&versions) }
 }
 
 /// An error of the newer protocol identifies a server that speaks it, if not in a revision of ours.
@@ -84,13 +92,18 @@ fn refused(error: Box<RawValue>) -> Result<Probed, UpstreamError> {
     if !code::is_modern(read.code) {
         return Ok(Probed::Legacy);
     }
-    let data = read.data.and_then(|data| serde_json::from_str::<serde_json::Value>(data).ok());
-    let supported =
-        data.and_then(|data| serde_json::from_value::<Vec<String>>(data["supported"].clone()).ok());
-    match supported {
-        Some(versions) if read.code == code::UNSUPPORTED_VERSION => common(&versions),
-        _ => Err(UpstreamError::Answered(error)),
+    match supported(&error) {
+        Some(versions) => common(&versions),
+        None => Err(UpstreamError::Answered(error)),
     }
+}
+
+/// The revisions that a server speaks which says that it does not speak the one it was asked in.
+fn supported(error: &RawValue) -> Option<Vec<String>> {
+    let read =
+        Failure { id: None, error }.read().ok().filter(|read| read.code == code::UNSUPPORTED_VERSION)?;
+    let data: serde_json::Value = serde_json::from_str(read.data?).ok()?;
+    serde_json::from_value(data["supported"].clone()).ok()
 }
 
 /// Falls back where a server names an older revision that we speak.

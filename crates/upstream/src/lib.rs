@@ -29,9 +29,11 @@ mod open;
 mod peer;
 mod pinning;
 mod pipe;
+mod probe;
 mod provider;
 mod request;
 mod restarts;
+mod sample;
 mod sandbox;
 mod socket;
 mod stdio;
@@ -44,6 +46,8 @@ mod upstream;
 
 pub use config::{Config, LogLevelName, PinMode, Protocol, ToolOverride, UpstreamConfig};
 pub use open::open;
+pub use probe::{Report, Trial, Tried, probe};
+pub use tls::TlsConfig;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::disallowed_methods)]

@@ -62,7 +62,7 @@ pub fn open(
     Ok(Arc::new(Upstreams::new(upstreams)))
 }
 
-fn settings(name: &str, config: &UpstreamConfig, parts: &Parts) -> Result<Settings, ConfigFault> {
+pub(crate) fn settings(name: &str, config: &UpstreamConfig, parts: &Parts) -> Result<Settings, ConfigFault> {
     let times = Times {
         silence: Duration::from_millis(config.timeout_ms),
         call: Duration::from_millis(config.call_ms_max),

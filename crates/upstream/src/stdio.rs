@@ -168,7 +168,9 @@ async fn mind(
         hub.ends_with(&how);
     }
     if ended.is_none() {
-        end(&mut running, close_timeout).await;
+        // One that closed its output had its time to end by itself.
+        let time = if closing.is_cancelled() { close_timeout } else { Duration::ZERO };
+        end(&mut running, time, close_timeout).await;
     }
     running.kill().await;
     hub.ended().cancel();
@@ -177,9 +179,9 @@ async fn mind(
     hub.close("it ended");
 }
 
-/// Its input is closed: it may end by itself, then it is asked to; what is left then is killed.
-async fn end(running: &mut Running, close_timeout: Duration) {
-    if timeout(close_timeout, running.ended()).await.is_err() {
+/// Its input is closed: it may end by itself in a time, then it is asked to; what is left then is killed.
+async fn end(running: &mut Running, time: Duration, close_timeout: Duration) {
+    if timeout(time, running.ended()).await.is_err() {
         running.terminate().await;
         let _ = timeout(close_timeout, running.ended()).await;
     }

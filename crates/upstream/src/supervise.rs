@@ -27,6 +27,14 @@ impl Upstream {
         self.restarts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What its program said last on standard error.
+    pub(crate) fn complaints(&self) -> Vec<String> {
+        match &self.settings.means {
+            Means::Program(launch) => launch.complaints.all(),
+            _ => Vec::new(),
+        }
+    }
+
     /// How it is, in a word: `connected`, `down`, or `quarantined` where it is left alone since it kept ending.
     pub(crate) fn state(&self) -> &'static str {
         match self.live() {

@@ -122,6 +122,14 @@ pub(super) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     ("upstream restart", &[("portcullis upstream restart docs", "a program is started anew")]),
     ("upstream logs", &[("portcullis upstream logs docs", "its last 200 lines")]),
     (
+        "probe",
+        &[
+            ("portcullis probe https://mcp.example.com/mcp", "what it offers"),
+            ("portcullis probe --call all -- npx -y some-server", "a program, and all of its tools"),
+            ("portcullis probe --json https://mcp.example.com/mcp", "for a program"),
+        ],
+    ),
+    (
         "doctor",
         &[
             ("portcullis doctor", "a table"),

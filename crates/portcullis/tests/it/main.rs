@@ -28,6 +28,7 @@ mod limits;
 mod mcp;
 mod openapi;
 mod pages;
+mod probe;
 mod proxy;
 mod reload;
 mod sandbox;

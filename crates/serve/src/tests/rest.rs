@@ -457,6 +457,7 @@ async fn every_door_in_every_state_of_credentials() {
         POST /invoke                 401 401 403 400 401 405
         POST /operations/execute     401 401 403 400 401 405
         POST /mcp                    401 401 403 415 401 400
+        POST /mcp/toolsets/{name}    401 401 403 404 401 404
         GET /mcp/info                200 200 200 200 405 405
         GET /mcp/tools               401 401 403 200 401 405
         GET /tools                   401 401 403 200 401 405

@@ -70,7 +70,8 @@ async fn a_program_that_ends_within_a_call_ends_the_call_and_is_started_again() 
     *'"how":"closes"'*) exec >&- ; sleep 60 ;;
     *'"tools/call"'*) say "$id" 'here' ;;
     "#;
-    let room = Room::open(section(cases, json!({}))).await;
+    // It ends four times, and is waited for longer each time.
+    let room = Room::open(section(cases, json!({ "timeout_ms": 10_000 }))).await;
     for how in ["exit", "closes"] {
         for (tool, code) in [("sh_read", Code::Upstream), ("sh_do", Code::OutcomeUnknown)] {
             let began = Instant::now();
