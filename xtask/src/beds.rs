@@ -62,6 +62,16 @@ const NPM: &[FromNpm] = &[
         package: "mcp-remote@0.15.1",
         why: "what clients that speak only over stdio reach MCP servers with",
     },
+    FromNpm {
+        folder: "everything",
+        package: "@modelcontextprotocol/server-everything@2026.8.31",
+        why: "an MCP server with everything that servers of the older protocol do",
+    },
+    FromNpm {
+        folder: "filesystem",
+        package: "@modelcontextprotocol/server-filesystem@2026.8.31",
+        why: "an MCP server that many people run",
+    },
 ];
 
 /// Node itself, as npm has it: a package for each machine.
@@ -123,6 +133,8 @@ fn places(beds: &Path) -> serde_json::Value {
         "conformance_0_1": module("conformance-0.1", suite),
         "mcp_client": module("client", "@modelcontextprotocol/client"),
         "mcp_inspector": module("inspector", "@modelcontextprotocol/inspector/clients/launcher/build/index.js"),
+        "server_everything": module("everything", "@modelcontextprotocol/server-everything/dist/index.js"),
+        "server_filesystem": module("filesystem", "@modelcontextprotocol/server-filesystem/dist/index.js"),
         "mcp_remote": module("mcp-remote", "mcp-remote/dist/proxy.js"),
     })
 }

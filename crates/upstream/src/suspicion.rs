@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
-use regex::RegexSet;
+use regex::bytes::{RegexSet, RegexSetBuilder};
 use serde_json::{Value, value::RawValue};
 
 /// The label of tools whose description says such things: `label:suspicious` in rules.
@@ -15,32 +15,35 @@ pub(crate) const LABEL: &str = "suspicious";
 /// What a pattern stands for, and the pattern.
 const PATTERNS: &[(&str, &str)] = &[
     // Markup that models take for the voice of whoever runs them.
-    ("instructions", r"(?i)<\s*/?\s*(important|system|instructions?|admin|secret|override)\s*>"),
-    ("instructions", r"(?i)\[\s*(system|important|inst)\s*\]|<\|\s*(im_start|system|endoftext)"),
+    ("instructions", r"<\s*/?\s*(important|system|instructions?|admin|secret|override)\s*>"),
+    ("instructions", r"\[\s*(system|important|inst)\s*\]|<\|\s*(im_start|system|endoftext)"),
     (
         "instructions",
-        r"(?i)\b(ignore|disregard|forget|override)\b.{0,20}\b(previous|prior|above|earlier|other|all|any|your|system)\b.{0,30}\b(instructions?|prompts?|rules?|guidelines?|messages?)\b",
+        r"\b(ignore|disregard|forget|override)\b.{0,20}\b(previous|prior|above|earlier|other|all|any|your|system)\b.{0,30}\b(instructions?|prompts?|rules?|guidelines?|messages?)\b",
     ),
     (
         "instructions",
-        r"(?i)\b(before|after|when(ever)?)\b.{0,20}\b(using|calling|invoking|you (use|call|invoke))\b.{0,20}\b(this|any|other|another|the)\b.{0,20}\btools?\b.{0,80}\b(must|read|call|send|first|always)\b",
+        r"\b(before|after|when(ever)?)\b.{0,20}\b(using|calling|invoking|you (use|call|invoke))\b.{0,20}\b(this|any|other|another|the)\b.{0,20}\btools?\b.{0,80}\b(must|read|call|send|first|always)\b",
     ),
     (
         "secrecy",
-        r"(?i)\b(do not|don't|never|without)\b.{0,20}\b(tell|telling|inform\w*|mention\w*|reveal\w*|notify\w*|show\w*|ask\w*)\b.{0,30}\b(the )?(user|human|anyone|operator|person)\b",
+        r"\b(do not|don't|never|without)\b.{0,20}\b(tell|telling|inform\w*|mention\w*|reveal\w*|notify\w*|show\w*|ask\w*)\b.{0,30}\b(the )?(user|human|anyone|operator|person)\b",
     ),
     (
         "secrets",
-        r"(?i)(~|\$HOME|/home/[^/\s]+|/root)/\.(ssh|aws|gnupg|kube|config|docker|netrc)\b|\bid_(rsa|ed25519|ecdsa)\b|\bauthorized_keys\b|/etc/(passwd|shadow)\b|\b\.env\b",
+        r"(~|\$HOME|/home/[^/\s]+|/root)/\.(ssh|aws|gnupg|kube|config|docker|netrc)\b|\bid_(rsa|ed25519|ecdsa)\b|\bauthorized_keys\b|/etc/(passwd|shadow)\b|\b\.env\b",
     ),
     (
         "sending",
-        r"(?i)\b(send|forward|post|upload|bcc|cc|exfiltrate|append)\b.{0,60}\b(conversation|history|credentials?|secrets?|tokens?|passwords?|api[ _-]?keys?|contents? of)\b",
+        r"\b(send|forward|post|upload|bcc|cc|exfiltrate|append)\b.{0,60}\b(conversation|history|credentials?|secrets?|tokens?|passwords?|api[ _-]?keys?|contents? of)\b",
     ),
 ];
 
+/// Over bytes and without Unicode: the words are English, and words of other languages would make every look slow.
 static SET: LazyLock<RegexSet> = LazyLock::new(|| {
-    RegexSet::new(PATTERNS.iter().map(|(_, pattern)| pattern)).expect("the patterns are tested")
+    let patterns = PATTERNS.iter().map(|(_, pattern)| pattern);
+    let built = RegexSetBuilder::new(patterns).unicode(false).case_insensitive(true).build();
+    built.expect("the patterns are tested")
 });
 
 /// What is suspicious about a text, in words: each once, in the order of the alphabet.
@@ -100,7 +103,7 @@ impl Suspicion {
     }
 
     fn look_at(&mut self, text: &str) {
-        self.0.extend(SET.matches(text).into_iter().map(|i| PATTERNS[i].0));
+        self.0.extend(SET.matches(text.as_bytes()).into_iter().map(|i| PATTERNS[i].0));
     }
 }
 

@@ -15,12 +15,12 @@ use crate::{app::App, beds};
 /// How long one client may take.
 const CLIENT_MAX: Duration = Duration::from_secs(60);
 
-fn script(name: &str) -> PathBuf {
+pub(crate) fn script(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it/foreign").join(name)
 }
 
 /// Runs a client to its end.
-fn run(command: &mut Command, key: &str) -> Output {
+pub(crate) fn run(command: &mut Command, key: &str) -> Output {
     let mut child = command
         .env("KEY", key)
         .env("MCP_INSPECTOR_SECRET_STORE", "memory")
@@ -47,11 +47,11 @@ fn last_line(output: &Output) -> String {
     last.map_or_else(|| String::from_utf8_lossy(&output.stderr).into_owned(), str::to_owned)
 }
 
-fn check(app: &App, command: &mut Command, expected: &Expect) {
+pub(crate) fn check(app: &App, command: &mut Command, expected: &Expect) {
     expected.assert_eq(&last_line(&run(command, &app.key)));
 }
 
-fn url(app: &App) -> String {
+pub(crate) fn url(app: &App) -> String {
     format!("{}/mcp", app.url)
 }
 

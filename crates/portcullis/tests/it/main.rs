@@ -27,6 +27,7 @@ mod http;
 mod limits;
 mod mcp;
 mod openapi;
+mod others;
 mod pages;
 mod probe;
 mod proxy;
