@@ -66,7 +66,8 @@ pub(crate) const KEY_CHARS_MIN: usize = 16;
 
 /// Why a text is no secret of a key, where it is none and this is not only for trying things out.
 pub(crate) fn unfit_for_a_key(text: &str) -> Option<&'static str> {
-    if is_placeholder(text) && !admin::KeyMaker::plausible(text) {
+    // In this order: what we made ourselves is told at a look, and comes with every call.
+    if !admin::KeyMaker::plausible(text) && is_placeholder(text) {
         return Some(PLACEHOLDER);
     }
     let short = "the secret of a key has at least 16 characters; take one that cannot be guessed, such as the output \

@@ -111,7 +111,7 @@ pub(crate) async fn run(servers: &[Arc<Upstream>], permit: &Permit) -> Result<Va
         return Ok(json!({ "server": wanted, "lines": launch.complaints.all() }));
     }
     if name == RESTART {
-        server.restart().await.map_err(|error| error.into_fault(server.name(), true))?;
+        server.restart().await.map_err(|error| error.into_fault(server.name(), false))?;
         return Ok(json!({ "server": wanted, "restarted": true }));
     }
     if permit.caller().kind != PrincipalKind::Human {

@@ -26,6 +26,8 @@ pub(crate) struct Hub {
     gone: CancellationToken,
     /// How a program ended that was not asked to.
     end: OnceLock<String>,
+    /// True once the other end closed the connection before we did.
+    has_left: AtomicBool,
     /// True once that was counted.
     is_counted: AtomicBool,
     /// The program has ended, and nothing is left of it.
@@ -45,6 +47,7 @@ impl Hub {
             news: Arc::clone(news),
             gone: CancellationToken::new(),
             end: OnceLock::new(),
+            has_left: AtomicBool::new(false),
             is_counted: AtomicBool::new(false),
             ended: CancellationToken::new(),
             began: Instant::now(),
@@ -78,6 +81,16 @@ impl Hub {
         }
         self.gone.cancel();
         self.table.drain();
+    }
+
+    /// The other end closed the connection before we did.
+    pub(crate) fn leaves(&self) {
+        self.has_left.store(true, Ordering::Release);
+    }
+
+    /// Whether it did.
+    pub(crate) fn has_left(&self) -> bool {
+        self.has_left.load(Ordering::Acquire)
     }
 
     /// The program ended by itself, and how.

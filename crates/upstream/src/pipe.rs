@@ -185,5 +185,8 @@ async fn read(mut input: impl AsyncRead + Unpin, line_bytes_max: usize, hub: Arc
             }
         }
     }
+    if pipe.upgrade().is_some_and(|pipe| !pipe.closing.is_cancelled()) {
+        hub.leaves();
+    }
     hub.close("it closed its output");
 }

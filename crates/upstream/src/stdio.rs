@@ -150,14 +150,18 @@ async fn mind(
     hub: Arc<Hub>,
     complaints: Arc<Complaints>,
 ) {
-    let ended = tokio::select! {
+    let (mut ended, is_first) = tokio::select! {
         biased;
-        how = running.ended() => Some(how),
-        () = closing.cancelled() => None,
-        // Where it closed its output it is most likely about to end.
-        () = hub.gone().cancelled() => timeout(close_timeout, running.ended()).await.ok(),
+        how = running.ended() => (Some(how), true),
+        () = closing.cancelled() => (None, false),
+        () = hub.gone().cancelled() => (None, false),
     };
-    if !closing.is_cancelled() {
+    if ended.is_none() {
+        // Its input is closed, or it closed its output: it may end by itself.
+        ended = timeout(close_timeout, running.ended()).await.ok();
+    }
+    // Whoever was connected may have let go of what was over, which is no wish that it ends.
+    if is_first || hub.has_left() {
         let mut how = ended.clone().unwrap_or_else(|| "it closed its output".to_owned());
         // Most programs say why they end; what they said is read in another task.
         tokio::task::yield_now().await;
@@ -168,21 +172,12 @@ async fn mind(
         hub.ends_with(&how);
     }
     if ended.is_none() {
-        // One that closed its output had its time to end by itself.
-        let time = if closing.is_cancelled() { close_timeout } else { Duration::ZERO };
-        end(&mut running, time, close_timeout).await;
+        running.terminate().await;
+        let _ = timeout(close_timeout, running.ended()).await;
     }
     running.kill().await;
     hub.ended().cancel();
     // What it said last is still read.
     let _ = timeout(LAST_WORDS, hub.gone().cancelled()).await;
     hub.close("it ended");
-}
-
-/// Its input is closed: it may end by itself in a time, then it is asked to; what is left then is killed.
-async fn end(running: &mut Running, time: Duration, close_timeout: Duration) {
-    if timeout(time, running.ended()).await.is_err() {
-        running.terminate().await;
-        let _ = timeout(close_timeout, running.ended()).await;
-    }
 }

@@ -70,11 +70,20 @@ impl Upstream {
         }
     }
 
-    /// It did not come up.
-    pub(crate) fn note_failure(&self, error: &UpstreamError) {
-        if self.is_program() {
-            self.note(&format!("it {error}"), Duration::ZERO);
+    /// It did not come up. Where it ended, how it did says more than that it broke off.
+    pub(crate) async fn note_failure(&self, error: &UpstreamError) {
+        if !self.is_program() {
+            return;
         }
+        let mut why = format!("it {error}");
+        if matches!(error, UpstreamError::Broken(_))
+            && let Some(hub) = self.latest.load_full()
+            && timeout(SHORT, hub.ended().cancelled()).await.is_ok()
+            && let Some((how, _)) = hub.take_end()
+        {
+            why = how;
+        }
+        self.note(&why, Duration::ZERO);
     }
 
     /// It has ended: that counts once, and only where it was not asked to.

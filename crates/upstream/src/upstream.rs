@@ -140,6 +140,8 @@ pub(crate) struct Upstream {
     /// Why it could not be reached the last time, and when that was.
     failure: tokio::sync::Mutex<Option<(Instant, String)>>,
     pub(crate) restarts: Mutex<Restarts>,
+    /// The connection that was begun last, whether it came up or not.
+    pub(crate) latest: ArcSwapOption<Hub>,
     /// What it was found to speak.
     era: Mutex<Option<Era>>,
     listed: tokio::sync::Mutex<Listed>,
@@ -164,6 +166,7 @@ impl Upstream {
             current: ArcSwapOption::empty(),
             failure: tokio::sync::Mutex::default(),
             restarts: Mutex::new(Restarts::new(settings.ends_max)),
+            latest: ArcSwapOption::empty(),
             era: Mutex::new(None),
             listed: tokio::sync::Mutex::default(),
             catalogue: ArcSwap::default(),
@@ -408,7 +411,7 @@ impl Upstream {
             Err(error) => {
                 // Programs have waits of their own.
                 *failure = (!self.is_program()).then(|| (Instant::now(), format!("it {error}")));
-                self.note_failure(&error);
+                self.note_failure(&error).await;
                 *self.era.lock().unwrap_or_else(PoisonError::into_inner) = None;
                 Err(error)
             }
@@ -486,6 +489,7 @@ impl Upstream {
     async fn line(&self) -> Result<(Line, Arc<Hub>), UpstreamError> {
         let requests_max = self.settings.concurrent_max + OWN_REQUESTS_MAX;
         let hub = Hub::new(&self.settings.shape.name, requests_max, &self.news);
+        self.latest.store(Some(Arc::clone(&hub)));
         let tongue = || match self.settings.manner.protocol {
             Protocol::Jsonl => Tongue::Jsonl(Jsonl::new(Arc::clone(&self.clock))),
             _ => Tongue::Mcp,

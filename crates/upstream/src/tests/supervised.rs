@@ -87,6 +87,18 @@ async fn a_program_that_never_comes_up_says_why() {
     room.provider.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_ends_at_its_start_says_how() {
+    let command = json!(["sh", "-c", "echo no config >&2; exit 2"]);
+    let room = Room::open(json!({ "no": { "command": command, "ends_max": 2 } })).await;
+    let server = until(&room, "quarantined").await;
+    assert_eq!(server["why"], "exit status: 2; it said last: no config");
+    let restarted = room.operate(PrincipalKind::Human, "upstream_restart", json!({ "server": "no" })).await;
+    let fault = restarted.unwrap_err();
+    assert_eq!((fault.code, fault.text.contains("not known")), (Code::Upstream, false), "{}", fault.text);
+    room.provider.close().await;
+}
+
 /// It neither answers nor ends: a stopped process does not even take a signal.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_that_hangs_is_ended_and_started_again() {
