@@ -2,6 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -35,8 +36,15 @@ fn launch(script: &str, folder: &Path, rules: Rules) -> Launch {
     }
 }
 
+/// A user for each, as the kernel counts the processes of a user and not of a program.
+fn own_user() -> Option<User> {
+    static NEXT: AtomicU32 = AtomicU32::new(61_000);
+    let id = NEXT.fetch_add(1, Ordering::Relaxed);
+    getuid().is_root().then_some(User { uid: id, gid: id })
+}
+
 fn strict(network: Network) -> Rules {
-    let user = getuid().is_root().then_some(User { uid: 61_234, gid: 61_234 });
+    let user = own_user();
     let limits = Limits { files_max: Some(256), processes_max: Some(32), ..Limits::default() };
     Rules { level: Level::Strict, required: true, network, user, limits, ..Rules::standard() }
 }
@@ -236,11 +244,11 @@ async fn a_user_of_its_own_has_no_more_processes_than_it_may() {
 #[tokio::test]
 async fn what_holds_is_told() {
     let (_guard, folder) = folder();
-    let (running, _streams) =
-        shim().start(launch("sleep 5", &folder, strict(Network::Closed))).await.unwrap();
+    let rules = strict(Network::Closed);
+    let (running, _streams) = shim().start(launch("sleep 5", &folder, rules.clone())).await.unwrap();
     let held = running.held().clone();
     assert!(held.seccomp && held.landlock != "none", "{held:?}");
     assert_eq!(held.own_network, held.tree == Tree::Namespace, "{held:?}");
-    assert_eq!(held.uid, getuid().is_root().then_some(61_234));
+    assert_eq!(held.uid, rules.user.map(|user| user.uid));
     running.kill().await;
 }
