@@ -6,6 +6,7 @@
 mod artefacts;
 mod cache;
 mod changes;
+mod grants;
 mod keys;
 mod ledger;
 mod pins;
@@ -16,6 +17,7 @@ mod usage;
 pub use artefacts::{Artefact, Artefacts, Slice};
 pub use cache::{Cache, CacheKey, Cached};
 pub use changes::{ChangeFilter, ChangeRecord, ChangeState, Changes, Decision, JournalEntry};
+pub use grants::Grants;
 pub use keys::{Key, KeySecret, Keys, Slot, Swap};
 pub use ledger::{Claim, Ledger, LedgerKey};
 pub use pins::{Pin, Pins};

@@ -6,6 +6,7 @@
 mod artefacts;
 mod cache;
 mod changes;
+mod grants;
 mod keys;
 mod ledger;
 mod pins;
@@ -21,6 +22,7 @@ use tool::Timestamp;
 pub use artefacts::artefacts;
 pub use cache::cache;
 pub use changes::changes;
+pub use grants::grants;
 pub use keys::keys;
 pub use ledger::ledger;
 pub use pins::pins;

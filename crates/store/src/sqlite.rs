@@ -6,6 +6,7 @@
 
 mod artefacts;
 mod changes;
+mod grants;
 mod keys;
 mod ledger;
 mod pins;
@@ -36,6 +37,7 @@ const STEPS: &[Step] = &[
     (1, "first", include_str!("../migrations/sqlite/0001_first.sql")),
     (2, "mcp", include_str!("../migrations/sqlite/0002_mcp.sql")),
     (3, "pins", include_str!("../migrations/sqlite/0003_pins.sql")),
+    (4, "grants", include_str!("../migrations/sqlite/0004_grants.sql")),
 ];
 
 type Step = (i64, &'static str, &'static str);
@@ -55,11 +57,11 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The write-ahead log is cut back to this after a checkpoint.
 const WAL_BYTES_MAX: &str = "16777216";
 
-/// Keys, usage, ledger, artefacts, changes, tasks, sessions and pins in one SQLite file.
+/// Keys, usage, ledger, artefacts, changes, tasks, sessions, pins and grants in one SQLite file.
 ///
 /// Implements [`state::Keys`], [`state::Usage`], [`state::Ledger`], [`state::Artefacts`], [`state::Changes`],
-/// [`state::Tasks`], [`state::Sessions`] and [`state::Pins`]. Keys, ledger, changes, new tasks and ended ones and pins
-/// are on disk when a write returns; the rest survives the end of the process, and reaches the disk with the next durable write or checkpoint.
+/// [`state::Tasks`], [`state::Sessions`], [`state::Pins`] and [`state::Grants`]. Keys, ledger, changes, new tasks and ended
+/// ones, pins and grants are on disk when a write returns; the rest survives the end of the process, and reaches the disk with the next durable write or checkpoint.
 pub struct SqliteStore {
     path: PathBuf,
     readers: SqlitePool,

@@ -6,8 +6,8 @@ use std::{
 use expect_test::{Expect, expect};
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use state::{
-    Artefact, Artefacts, ChangeFilter, Changes, Keys, Ledger, LedgerKey, Pins, Sessions, StateError, Tasks,
-    Usage, UsageCount,
+    Artefact, Artefacts, ChangeFilter, Changes, Grants, Keys, Ledger, LedgerKey, Pins, Sessions, StateError,
+    Tasks, Usage, UsageCount,
 };
 use tempfile::TempDir;
 use tool::Timestamp;
@@ -75,6 +75,12 @@ async fn the_sessions_contract_holds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_grants_contract_holds() {
+    let folder = TempDir::new().unwrap();
+    contract::grants(&(open(&folder).await as Arc<dyn Grants>)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_pins_contract_holds() {
     let folder = TempDir::new().unwrap();
     contract::pins(&(open(&folder).await as Arc<dyn Pins>)).await;
@@ -94,7 +100,8 @@ async fn all_of(store: &SqliteStore) -> String {
     let task = Tasks::get(store, "full").await.unwrap();
     let session = Sessions::get(store, "full").await.unwrap();
     let pins = Pins::pinned(store, "replaced").await.unwrap();
-    text + &format!("{usage:?}\n{artefact:?}\n{task:?}\n{session:?}\n{pins:?}")
+    let granted = Grants::granted(store, "server 1").await.unwrap().map(|given| given.expose().to_owned());
+    text + &format!("{usage:?}\n{artefact:?}\n{task:?}\n{session:?}\n{pins:?}\n{granted:?}")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,6 +114,7 @@ async fn opening_the_file_again_finds_everything() {
     contract::tasks(&(store.clone() as Arc<dyn Tasks>)).await;
     contract::sessions(&(store.clone() as Arc<dyn Sessions>)).await;
     contract::pins(&(store.clone() as Arc<dyn Pins>)).await;
+    contract::grants(&(store.clone() as Arc<dyn Grants>)).await;
     let now: Timestamp = "2026-11-22T00:00:00Z".parse().unwrap();
     let artefact = Artefact {
         handle: "art_last".to_owned(),

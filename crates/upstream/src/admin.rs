@@ -6,7 +6,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tool::{Audience, Code, Effect, Fault, Permit, PrincipalKind, Tool, ToolName, json::closed_object};
 
-use crate::upstream::{Chosen, Means, NotTaken, Upstream};
+use crate::{
+    error::UpstreamError,
+    oauth,
+    upstream::{Chosen, Means, NotTaken, Upstream},
+};
 
 /// What these tools talk to, in policy and metrics.
 pub(crate) const SOURCE: &str = "upstreams";
@@ -21,6 +25,9 @@ const LIST: &str = "upstream_list";
 const APPROVE: &str = "upstream_approve";
 const RESTART: &str = "upstream_restart";
 const LOGS: &str = "upstream_logs";
+const LOGIN: &str = "upstream_login";
+const LOGIN_FINISH: &str = "upstream_login_finish";
+const LOGOUT: &str = "upstream_logout";
 
 #[derive(Deserialize)]
 struct Asked {
@@ -28,6 +35,10 @@ struct Asked {
     tools: Option<Vec<String>>,
     #[serde(default)]
     digests: HashMap<String, String>,
+    #[serde(default)]
+    redirect_uri: String,
+    #[serde(default)]
+    callback_url: String,
 }
 
 /// The tools; a role must name them, or `group:admin`.
@@ -71,6 +82,39 @@ pub(crate) fn tools() -> Vec<Arc<Tool>> {
             LOGS,
             "Shows what the program of a tool server said last on standard error, over all of its starts, at most 200 lines.",
             Effect::Reads,
+            one.clone(),
+            json!({ "server": "docs" }),
+        ),
+        line(
+            LOGIN,
+            "Begins a login to a tool server that wants one (`oauth` in its configuration), and gives the page on which a person says yes. The caller must be a human.",
+            Effect::Changes,
+            closed_object(
+                &json!({ "server": server, "redirect_uri": {
+                    "type": "string", "maxLength": 2_048,
+                    "description": "Where that page leads back to: an http URL on this machine, or an https URL.",
+                } }),
+                &["server", "redirect_uri"],
+            ),
+            json!({ "server": "docs", "redirect_uri": "http://127.0.0.1:33418/callback" }),
+        ),
+        line(
+            LOGIN_FINISH,
+            "Ends a login with the address that the person came back with, and connects to the server. The caller must be a human.",
+            Effect::Changes,
+            closed_object(
+                &json!({ "server": server, "callback_url": {
+                    "type": "string", "maxLength": 16_384,
+                    "description": "That address, with the `code` and the `state` in it.",
+                } }),
+                &["server", "callback_url"],
+            ),
+            json!({ "server": "docs", "callback_url": "http://127.0.0.1:33418/callback?code=..&state=.." }),
+        ),
+        line(
+            LOGOUT,
+            "Forgets the login to a tool server. Its authorization server is not told.",
+            Effect::Changes,
             one,
             json!({ "server": "docs" }),
         ),
@@ -94,7 +138,7 @@ pub(crate) async fn run(servers: &[Arc<Upstream>], permit: &Permit) -> Result<Va
     if name == LIST {
         return Ok(json!({ "servers": servers.iter().map(|server| shown(server)).collect::<Vec<_>>() }));
     }
-    let Asked { server: wanted, tools, digests } = permit.parse()?;
+    let Asked { server: wanted, tools, digests, redirect_uri, callback_url } = permit.parse()?;
     let names = || servers.iter().map(|server| server.name());
     let Some(server) = servers.iter().find(|server| server.name() == wanted) else {
         let hint = match tool::nearest(&wanted, names()) {
@@ -113,6 +157,10 @@ pub(crate) async fn run(servers: &[Arc<Upstream>], permit: &Permit) -> Result<Va
     if name == RESTART {
         server.restart().await.map_err(|error| error.into_fault(server.name(), false))?;
         return Ok(json!({ "server": wanted, "restarted": true }));
+    }
+    if [LOGIN, LOGIN_FINISH, LOGOUT].contains(&name) {
+        let said = if name == LOGIN { redirect_uri } else { callback_url };
+        return login(server, permit, &said).await;
     }
     if permit.caller().kind != PrincipalKind::Human {
         let text = "only a human takes what a tool server offers; an agent would decide about its own tools";
@@ -135,6 +183,45 @@ pub(crate) async fn run(servers: &[Arc<Upstream>], permit: &Permit) -> Result<Va
     }
 }
 
+/// Begins a login, ends it, or forgets it.
+async fn login(server: &Arc<Upstream>, permit: &Permit, said: &str) -> Result<Value, Fault> {
+    let (name, step) = (server.name(), permit.tool().name.as_str());
+    let Some(oauth) = server.oauth() else {
+        let text = format!("{name:?} has no `oauth` in its configuration");
+        return Err(Fault::bad_argument("/server", text));
+    };
+    if step == LOGOUT {
+        oauth.forget().await?;
+        server.disconnect("it was logged out of").await;
+        return Ok(json!({ "server": name, "logged_out": true }));
+    }
+    if permit.caller().kind != PrincipalKind::Human {
+        let text = "only a human logs in to a tool server; an agent would decide about its own reach";
+        return Err(Fault::new(Code::Denied, text));
+    }
+    let refused = |error: UpstreamError| error.into_fault(name, false);
+    if step == LOGIN {
+        if let Err(text) = check_redirect(said) {
+            return Err(Fault::bad_argument("/redirect_uri", text));
+        }
+        let page = oauth.begin(said).await.map_err(refused)?;
+        return Ok(json!({ "server": name, "authorization_url": page }));
+    }
+    oauth.finish(said).await.map_err(refused)?;
+    server.restart().await.map_err(refused)?;
+    Ok(json!({ "server": name, "logged_in": true }))
+}
+
+/// Where a login page may lead back to (RFC 8252, section 7).
+fn check_redirect(text: &str) -> Result<(), String> {
+    let url = place::parse_url(text)?;
+    match url.scheme() {
+        "https" => Ok(()),
+        _ if oauth::is_this_machine(&url) => Ok(()),
+        _ => Err(format!("{text:?} leads off this machine over plain http; it needs https")),
+    }
+}
+
 fn shown(server: &Upstream) -> Value {
     let catalogue = server.catalogue();
     let live = server.live();
@@ -153,6 +240,9 @@ fn shown(server: &Upstream) -> Value {
             })
             .collect::<Vec<_>>(),
     });
+    if let Some(oauth) = server.oauth() {
+        shown["login"] = json!(if oauth.has_token() { "granted" } else { "wanted" });
+    }
     if server.is_program() {
         shown["restarts"] = json!(server.restarts().count);
         shown["why"] = json!(server.restarts().why());

@@ -52,6 +52,7 @@ impl Config {
             if let Some(url) = &upstream.url {
                 check_url(&mut one, url, upstream);
             }
+            check_oauth(&mut one, upstream);
             if let Some((member, text)) = upstream.tls.as_ref().and_then(TlsConfig::check) {
                 one.add(&["tls", member], text);
             }
@@ -115,6 +116,7 @@ fn check_kind(faults: &mut Faults<'_>, upstream: &UpstreamConfig) {
                 ("headers", !upstream.headers.is_empty()),
                 ("allow_private", !upstream.allow_private.is_empty()),
                 ("tls", upstream.tls.is_some()),
+                ("oauth", upstream.oauth.is_some()),
             ] {
                 if is_there {
                     faults.add(&[member], "it is for a server with a url");
@@ -132,6 +134,19 @@ fn check_kind(faults: &mut Faults<'_>, upstream: &UpstreamConfig) {
                 }
             }
         }
+    }
+}
+
+fn check_oauth(faults: &mut Faults<'_>, upstream: &UpstreamConfig) {
+    let Some(oauth) = &upstream.oauth else { return };
+    if upstream.protocol == Protocol::Jsonl {
+        faults.add(&["oauth"], "it is for servers over http and https");
+    }
+    if let Some(header) = upstream.headers.keys().find(|name| name.eq_ignore_ascii_case("authorization")) {
+        faults.add(&["headers", header], "`oauth` says what goes out here; one of the two is too many");
+    }
+    for (member, text) in oauth.check() {
+        faults.add(&["oauth", member], text);
     }
 }
 

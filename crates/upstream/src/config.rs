@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tool::{Hygiene, LogLevel, SecretRef};
 
-use crate::{sandbox::SandboxConfig, tls::TlsConfig};
+use crate::{oauth::OAuthConfig, sandbox::SandboxConfig, tls::TlsConfig};
 
 /// The `upstreams:` section: MCP servers behind the gate, by the name that rules and logs use for them. Their tools
 /// have the source `mcp:<name>`, and a call of one the target `mcp:<name>/<its name there>`.
@@ -50,6 +50,9 @@ pub struct UpstreamConfig {
     /// Whom it is believed to be over TLS, and who we are to it.
     #[serde(default)]
     pub tls: Option<TlsConfig>,
+    /// How tokens for it are got from its authorization server, where it wants any. For servers over http and https.
+    #[serde(default)]
+    pub oauth: Option<OAuthConfig>,
     /// Headers of every request, such as `Authorization`.
     #[serde(default)]
     pub headers: BTreeMap<String, SecretRef>,

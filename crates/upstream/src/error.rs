@@ -63,6 +63,12 @@ pub(crate) enum UpstreamError {
     /// It did not answer in time.
     #[error("did not answer in time")]
     Timeout,
+    /// A person has to log in to it first.
+    #[error("wants a login; an operator does that with `portcullis upstream login {0}`")]
+    LoginWanted(String),
+    /// No token for it could be had, or none that it takes.
+    #[error("cannot be logged in to: {0}")]
+    Authorization(String),
     /// It answered with a status of HTTP and nothing that the protocol knows.
     #[error("answered with the status {status}")]
     Status {
@@ -111,6 +117,7 @@ impl UpstreamError {
             Self::NoHost(_) => "dns",
             Self::Start(_) | Self::Connect(_) | Self::Down { .. } | Self::Quarantined { .. } => "connect",
             Self::Broken(_) | Self::SessionGone => "broken",
+            Self::LoginWanted(_) | Self::Authorization(_) => "auth",
             Self::TooLarge(_) | Self::Protocol(_) => "protocol",
             Self::Answered(_) | Self::Withdrew => "error",
             Self::OwnNetwork { .. }
@@ -133,6 +140,7 @@ impl UpstreamError {
             Self::OwnNetwork { .. } => "refused",
             Self::Broken(_) | Self::SessionGone => "broken",
             Self::Timeout => "timeout",
+            Self::LoginWanted(_) | Self::Authorization(_) => "auth",
             Self::Status { .. } => "status",
             Self::TooLarge(_) | Self::Protocol(_) | Self::Unsendable(_) => "protocol",
             Self::Answered(_) | Self::Withdrew => "error",
@@ -154,9 +162,10 @@ impl UpstreamError {
     fn code(&self) -> Code {
         match self {
             Self::OwnNetwork { .. } => Code::Denied,
-            Self::Down { .. } | Self::Quarantined { .. } | Self::Status { status: 429 | 503, .. } => {
-                Code::Unavailable
-            }
+            Self::Down { .. }
+            | Self::Quarantined { .. }
+            | Self::LoginWanted(_)
+            | Self::Status { status: 429 | 503, .. } => Code::Unavailable,
             Self::Timeout => Code::TimedOut,
             Self::Busy => Code::Busy,
             Self::Unsendable(_) => Code::BadArguments,

@@ -22,6 +22,7 @@ use url::Url;
 use crate::{
     error::UpstreamError,
     guard::{self, Client, Guard},
+    oauth::{Challenge, OAuth},
     request::Request,
     table::{Came, Progressed, Table, Ticket},
 };
@@ -40,6 +41,9 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 /// said last may come after the answer, which has another connection.
 const LAST_WORDS: Duration = Duration::from_millis(50);
 
+/// How often one request is sent again with another token.
+const CHALLENGES_MAX: usize = 4;
+
 /// What we call ourselves.
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("portcullis/", env!("CARGO_PKG_VERSION")));
 
@@ -47,6 +51,9 @@ const AGENT: HeaderValue = HeaderValue::from_static(concat!("portcullis/", env!(
 #[derive(Debug)]
 pub(crate) struct Http {
     uri: Uri,
+    url: Url,
+    /// Where tokens come from, where it wants any.
+    pub(crate) oauth: Option<Arc<OAuth>>,
     /// The address, where the URL has one in the place of a name: nobody looks it up, so it is checked with each request.
     literal: Option<IpAddr>,
     guard: Arc<Guard>,
@@ -82,11 +89,21 @@ impl Http {
         mut headers: HeaderMap,
         (connect_timeout, idle_max, bytes_max): (Duration, usize, usize),
         tls: Option<rustls::ClientConfig>,
+        oauth: Option<Arc<OAuth>>,
     ) -> Result<Self, String> {
         let uri = url.as_str().parse().map_err(|e| format!("{e}"))?;
         let client = guard::client(&guard, connect_timeout, idle_max, tls).map_err(|e| e.to_string())?;
         headers.entry(header::USER_AGENT).or_insert(AGENT);
-        Ok(Self { uri, literal: place::literal(url), guard, client, headers, bytes_max })
+        Ok(Self {
+            uri,
+            url: url.clone(),
+            oauth,
+            literal: place::literal(url),
+            guard,
+            client,
+            headers,
+            bytes_max,
+        })
     }
 
     /// Sends a request.
@@ -171,11 +188,45 @@ impl Http {
         sent
     }
 
-    async fn send(
+    async fn send(&self, method: Method, sent: HeaderMap, body: Vec<u8>) -> Result<Response, UpstreamError> {
+        let body = Bytes::from(body);
+        match &self.oauth {
+            None => self.send_once(method, sent, body).await,
+            Some(oauth) => Box::pin(self.send_with_token(oauth, method, sent, body)).await,
+        }
+    }
+
+    /// Sends, and again with another token where the server wants one: it has done nothing until then.
+    async fn send_with_token(
+        &self,
+        oauth: &OAuth,
+        method: Method,
+        sent: HeaderMap,
+        body: Bytes,
+    ) -> Result<Response, UpstreamError> {
+        for _ in 0..CHALLENGES_MAX {
+            let used = oauth.authorization().await;
+            let mut sent = sent.clone();
+            if let Some(value) = &used {
+                sent.insert(header::AUTHORIZATION, value.clone());
+            }
+            let response = self.send_once(method.clone(), sent, body.clone()).await?;
+            match Challenge::read(response.status(), response.headers(), &self.url) {
+                Some(challenge) => oauth.challenged(used.as_ref(), &challenge).await?,
+                None => {
+                    oauth.proved();
+                    return Ok(response);
+                }
+            }
+        }
+        Err(UpstreamError::Authorization("it refuses every token that it is given".to_owned()))
+    }
+
+    async fn send_once(
         &self,
         method: Method,
         mut sent: HeaderMap,
-        body: Vec<u8>,
+        body: Bytes,
     ) -> Result<Response, UpstreamError> {
         if let Some(address) = self.literal {
             self.guard.check(&[address])?;
@@ -183,7 +234,7 @@ impl Http {
         if method == Method::POST {
             sent.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
-        let mut request = http::Request::new(Full::from(body));
+        let mut request = http::Request::new(Full::new(body));
         *request.method_mut() = method;
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = sent;

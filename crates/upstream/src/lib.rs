@@ -25,6 +25,7 @@ mod jsonl;
 mod lists;
 mod names;
 mod news;
+mod oauth;
 mod open;
 mod peer;
 mod pinning;
@@ -45,6 +46,7 @@ mod tls;
 mod upstream;
 
 pub use config::{Config, LogLevelName, PinMode, Protocol, ToolOverride, UpstreamConfig};
+pub use oauth::{GrantType, OAuthConfig, SigningAlgorithm};
 pub use open::open;
 pub use probe::{Report, Trial, Tried, probe};
 pub use tls::TlsConfig;

@@ -4,8 +4,9 @@ use child::{Level, Rules, Shim};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use place::AllowPrivate;
 use rustls::{ClientConfig, pki_types::ServerName};
-use state::Pins;
+use state::{Grants, Pins};
 use tool::{ConfigFault, Parts, Provider, Secret, SecretRef, json::push_pointer};
+use url::Url;
 
 use crate::{
     catalogue::Shape,
@@ -16,6 +17,7 @@ use crate::{
     handshake::Manner,
     http::Http,
     lists::Bounds,
+    oauth::{self, OAuth, OAuthConfig},
     provider::Upstreams,
     socket::Socket,
     stdio::Launch,
@@ -29,13 +31,14 @@ use crate::{
 ///
 /// Blocks until every server has answered or had its time; to be called where that is allowed, in a runtime.
 ///
-/// What `pins` has of a server's tools decides which of them are offered.
+/// What `pins` has of a server's tools decides which of them are offered; what `grants` has of it lets us in.
 ///
 /// Error: what [`Config::check`] finds, and secrets that cannot be had.
 pub fn open(
     config: &Config,
     parts: &Parts,
     pins: &Arc<dyn Pins>,
+    grants: &Arc<dyn Grants>,
 ) -> Result<Arc<dyn Provider>, Vec<ConfigFault>> {
     let mut faults = config.check();
     let mut upstreams = Vec::new();
@@ -46,7 +49,7 @@ pub fn open(
         if faults.iter().any(is_wrong) {
             continue;
         }
-        match settings(name, upstream, parts) {
+        match settings(name, upstream, parts, &Access { grants, is_trial: false }) {
             Ok(settings) => {
                 upstreams.push(Upstream::new(settings, parts, Arc::clone(pins)));
             }
@@ -62,7 +65,19 @@ pub fn open(
     Ok(Arc::new(Upstreams::new(upstreams)))
 }
 
-pub(crate) fn settings(name: &str, config: &UpstreamConfig, parts: &Parts) -> Result<Settings, ConfigFault> {
+/// How servers that want tokens are got into.
+pub(crate) struct Access<'a> {
+    pub(crate) grants: &'a Arc<dyn Grants>,
+    /// True where one is tried out: login pages are opened without a browser.
+    pub(crate) is_trial: bool,
+}
+
+pub(crate) fn settings(
+    name: &str,
+    config: &UpstreamConfig,
+    parts: &Parts,
+    access: &Access<'_>,
+) -> Result<Settings, ConfigFault> {
     let times = Times {
         silence: Duration::from_millis(config.timeout_ms),
         call: Duration::from_millis(config.call_ms_max),
@@ -80,7 +95,9 @@ pub(crate) fn settings(name: &str, config: &UpstreamConfig, parts: &Parts) -> Re
             let socket = tls_socket(name, url, config, parts, &mut secrets)?;
             Means::Socket(Box::new(socket), config.message_bytes_max)
         }
-        (Some(url), None) => Means::Http(Arc::new(http(name, url, config, times, parts, &mut secrets)?)),
+        (Some(url), None) => {
+            Means::Http(Arc::new(http((name, url), config, times, parts, &mut secrets, access)?))
+        }
         (None, None) => Means::Program(Box::new(launch(name, config, times, parts, &mut secrets)?)),
     };
     let mirrors = matches!(means, Means::Http(_)) && config.protocol != Protocol::Legacy;
@@ -153,12 +170,12 @@ fn launch(
 }
 
 fn http(
-    name: &str,
-    url: &str,
+    (name, url): (&str, &str),
     config: &UpstreamConfig,
     times: Times,
     parts: &Parts,
     secrets: &mut Vec<Secret>,
+    access: &Access<'_>,
 ) -> Result<Http, ConfigFault> {
     let wrong = |text: String| ConfigFault::new(format!("{}/url", pointer(name)), text);
     let url = place::parse_url(url).map_err(wrong)?;
@@ -180,8 +197,54 @@ fn http(
         Some(section) => Some(tls_client(name, section, parts, secrets)?),
         None => None,
     };
-    Http::new(&url, guard, headers, bounds, tls)
+    let oauth = match &config.oauth {
+        Some(section) => Some(oauth(name, &url, section, config, parts, secrets, access)?),
+        None => None,
+    };
+    Http::new(&url, guard, headers, bounds, tls, oauth)
         .map_err(|e| wrong(format!("no client can be made for it: {e}")))
+}
+
+/// Where the tokens for a server come from.
+fn oauth(
+    name: &str,
+    url: &Url,
+    section: &OAuthConfig,
+    config: &UpstreamConfig,
+    parts: &Parts,
+    secrets: &mut Vec<Secret>,
+    access: &Access<'_>,
+) -> Result<Arc<OAuth>, ConfigFault> {
+    let mut secret = |key: &str, reference: &Option<SecretRef>| match reference {
+        Some(reference) => {
+            let secret = resolve(name, "oauth", key, reference, parts)?;
+            secrets.push(secret.clone());
+            Ok(Some(secret))
+        }
+        None => Ok(None),
+    };
+    let client_secret = secret("client_secret", &section.client_secret)?;
+    let private_key = secret("private_key", &section.private_key)?;
+    // Whom it is believed to be goes for its authorization server too; who we are to it does not.
+    let believed = config.tls.as_ref().filter(|tls| tls.ca.is_some());
+    let believed = believed.map(|tls| TlsConfig { ca: tls.ca.clone(), ..TlsConfig::default() });
+    let tls = match believed {
+        Some(section) => Some(tls::client(&section, None, &parts.base_dir, &pointer(name))?),
+        None => None,
+    };
+    Ok(OAuth::new(oauth::Means {
+        server: name.to_owned(),
+        url: url.clone(),
+        config: section.clone(),
+        client_secret,
+        private_key,
+        allow_private: config.allow_private.clone(),
+        connect_timeout: Duration::from_millis(config.connect_timeout_ms),
+        tls,
+        grants: Arc::clone(access.grants),
+        clock: Arc::clone(&parts.clock),
+        is_trial: access.is_trial,
+    }))
 }
 
 /// A server that speaks lines over TLS.

@@ -9,11 +9,11 @@ use std::{
 use async_trait::async_trait;
 use serde::Serialize;
 use serde_json::{Value, json, value::RawValue};
-use state::{Pin, Pins, StateError};
+use state::{Grants, Pin, Pins, StateError};
 use tokio::time::{Instant, timeout};
 use tool::{
-    Calls, Code, ConfigFault, Fault, Line, LogLevel, Outcome, Parts, Progress, Purpose, Question, Stop, Talk,
-    Tool,
+    Calls, Code, ConfigFault, Fault, Line, LogLevel, Outcome, Parts, Progress, Purpose, Question, Secret,
+    Stop, Talk, Tool,
 };
 
 use crate::{
@@ -116,7 +116,9 @@ pub async fn probe(
     if !faults.is_empty() {
         return Err(faults);
     }
-    let settings = open::settings(NAME, &section.0[NAME], parts).map_err(|fault| vec![fault])?;
+    let grants = Arc::new(Nothing) as Arc<dyn Grants>;
+    let access = open::Access { grants: &grants, is_trial: true };
+    let settings = open::settings(NAME, &section.0[NAME], parts, &access).map_err(|fault| vec![fault])?;
     let upstream = Upstream::new(settings, parts, Arc::new(Nothing));
     let mut report = Report::default();
     match timeout(upstream.settings.times.connect, upstream.peer())
@@ -297,6 +299,9 @@ fn hint(error: &UpstreamError) -> Option<&'static str> {
         UpstreamError::Status { status: 401, .. } => {
             "it wants credentials: --bearer-env names the variable that holds a token"
         }
+        UpstreamError::Authorization(_) => {
+            "--bearer-env names a variable with a token; --client-id says who we are to its authorization server"
+        }
         UpstreamError::Status { status: 403, .. } => "these credentials are not enough for it",
         UpstreamError::Status { status: 404 | 405, .. } => {
             "there is no MCP endpoint at this URL; most are at /mcp"
@@ -325,6 +330,17 @@ impl Pins for Nothing {
     }
 
     async fn pin(&self, _new: &[Pin]) -> Result<(), StateError> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Grants for Nothing {
+    async fn granted(&self, _server: &str) -> Result<Option<Secret>, StateError> {
+        Ok(None)
+    }
+
+    async fn grant(&self, _server: &str, _given: Option<&Secret>) -> Result<(), StateError> {
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 mod bed;
 mod fixture;
 mod lines;
+mod login;
 mod odd_http;
 mod odd_stdio;
 mod supervised;

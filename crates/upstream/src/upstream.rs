@@ -29,6 +29,7 @@ use crate::{
     jsonl::Jsonl,
     lists::{Bounds, Listed},
     news::{Changes, News},
+    oauth::OAuth,
     peer::{Line, Offers, Peer, Wire},
     pinning::{FIRST_USE, Offered, Pinning},
     pipe::Tongue,
@@ -344,11 +345,25 @@ impl Upstream {
     /// Ends the connection, and makes a new one; a program is started anew.
     pub(crate) async fn restart(self: &Arc<Self>) -> Result<(), UpstreamError> {
         self.restarts().forgive();
+        self.disconnect("it was asked to start anew").await;
+        *self.failure.lock().await = None;
+        self.peer().await.map(drop)
+    }
+
+    /// Ends the connection, where there is one.
+    pub(crate) async fn disconnect(&self, why: &str) {
         if let Some(peer) = self.live() {
             peer.close().await;
-            peer.hub.close("it was asked to start anew");
+            peer.hub.close(why);
         }
-        self.peer().await.map(drop)
+    }
+
+    /// Where its tokens come from, where it wants any.
+    pub(crate) fn oauth(&self) -> Option<&Arc<OAuth>> {
+        match &self.settings.means {
+            Means::Http(http) => http.oauth.as_ref(),
+            Means::Program(_) | Means::Socket(..) => None,
+        }
     }
 
     /// Measures how it stands.

@@ -174,7 +174,7 @@ impl App {
         let parts = parts(&loaded, &metrics, &clock, &notices);
         let house = AppHouse::new();
         let fixed = fixed_rooms(&store, &ring, &desk, &maker, &clock, &house);
-        let kit = Kit { parts, pins: store.clone() };
+        let kit = Kit { parts, pins: store.clone(), grants: store.clone() };
         let rooms = Rooms::open(&loaded, &kit, fixed).await.map_err(|faults| problems(&loaded, faults))?;
         let snapshot = snapshot(&loaded, &rooms).map_err(|faults| problems(&loaded, faults))?;
         let (hasher, lenient) = (maker.clone(), loaded.takes_placeholders);
@@ -383,7 +383,9 @@ pub(crate) async fn check(mut examined: Examined, dir: &Path) -> Result<String, 
     let rehearsal = samples::rehearse(&mut examined.loaded).await;
     let scratch = samples::Rehearsal::new();
     match rehearsed_rooms(&examined.loaded, &clock, &scratch).await {
-        Ok((fixed, store)) => check_rooms(&mut examined, &Kit { parts, pins: store }, fixed).await,
+        Ok((fixed, store)) => {
+            check_rooms(&mut examined, &Kit { parts, pins: store.clone(), grants: store }, fixed).await
+        }
         Err(fault) => examined.add(vec![fault]),
     }
     drop((rehearsal, scratch));

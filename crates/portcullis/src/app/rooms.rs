@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use state::Pins;
+use state::{Grants, Pins};
 use tool::{ConfigFault, Parts, Provider};
 
 use crate::config::{Config, Loaded};
@@ -18,6 +18,7 @@ pub(super) struct Kit {
     pub(super) parts: Parts,
     /// What was taken of tool servers.
     pub(super) pins: Arc<dyn Pins>,
+    pub(super) grants: Arc<dyn Grants>,
 }
 
 /// Every room that a section opens. A new room is a new line.
@@ -34,7 +35,7 @@ const TABLE: &[(&str, Opener)] = &[
     }),
     // The last: what servers offer never takes a name of ours.
     ("upstreams", |config, kit| {
-        config.upstreams.as_ref().map(|section| upstream::open(section, &kit.parts, &kit.pins))
+        config.upstreams.as_ref().map(|section| upstream::open(section, &kit.parts, &kit.pins, &kit.grants))
     }),
 ];
 

@@ -122,6 +122,14 @@ pub(super) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     ("upstream restart", &[("portcullis upstream restart docs", "a program is started anew")]),
     ("upstream logs", &[("portcullis upstream logs docs", "its last 200 lines")]),
     (
+        "upstream login",
+        &[
+            ("portcullis upstream login docs", "prints the page to open, and waits"),
+            ("portcullis upstream login docs --paste", "where the browser is on another machine"),
+        ],
+    ),
+    ("upstream logout", &[("portcullis upstream logout docs", "the next call asks for a login")]),
+    (
         "probe",
         &[
             ("portcullis probe https://mcp.example.com/mcp", "what it offers"),

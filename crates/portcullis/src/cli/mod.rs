@@ -2,6 +2,7 @@
 
 mod audit;
 mod call;
+mod callback;
 mod changes;
 mod check;
 mod config;

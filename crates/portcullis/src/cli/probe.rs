@@ -41,6 +41,27 @@ pub(crate) struct ProbeArgs {
     /// The environment variable with a token for `Authorization: Bearer`
     #[arg(long, value_name = "NAME")]
     bearer_env: Option<String>,
+    /// Who we are to the authorization server of a server that wants a login [default: registers anew]
+    #[arg(long, value_name = "ID", conflicts_with = "bearer_env")]
+    client_id: Option<String>,
+    /// The environment variable with the secret of that client
+    #[arg(long, value_name = "NAME", requires = "client_id")]
+    client_secret_env: Option<String>,
+    /// The file with the private key of that client, in PEM
+    #[arg(long, value_name = "FILE", requires = "client_id", conflicts_with = "client_secret_env")]
+    client_key: Option<PathBuf>,
+    /// What that key signs with: ES256, ES384, RS256, RS384 or RS512
+    #[arg(long, value_name = "NAME", requires = "client_key", default_value = "ES256")]
+    client_key_algorithm: String,
+    /// The https URL of a document that says who we are
+    #[arg(long, value_name = "URL", conflicts_with_all = ["client_id", "bearer_env"])]
+    client_metadata_url: Option<String>,
+    /// Whom the authorization server asks: authorization_code, or client_credentials for nobody
+    #[arg(long, value_name = "GRANT", default_value = "authorization_code", conflicts_with = "bearer_env")]
+    grant: String,
+    /// What is asked of it; several times for several [default: what the server says it needs]
+    #[arg(long, value_name = "SCOPE", conflicts_with = "bearer_env")]
+    scope: Vec<String>,
     /// Keep everything from the program but what libraries need
     #[arg(long, requires = "command")]
     strict: bool,
@@ -104,8 +125,59 @@ fn section(args: &ProbeArgs) -> Result<Value, Failure> {
         let token =
             data::environment(name).ok_or_else(|| wrong(format!("the variable {name} is not set")))?;
         section["headers"] = json!({ "Authorization": format!("Bearer {}", token.trim()) });
+    } else if args.protocol != "jsonl" {
+        section["oauth"] = oauth(args)?;
     }
     Ok(section)
+}
+
+/// How a token is got where the server wants one.
+fn oauth(args: &ProbeArgs) -> Result<Value, Failure> {
+    let wrong = |text: String| Failure::new(Exit::Usage, text);
+    let mut oauth = json!({ "grant": args.grant, "scopes": args.scope });
+    if let Some(id) = &args.client_id {
+        oauth["client_id"] = json!(id);
+    }
+    if let Some(url) = &args.client_metadata_url {
+        oauth["client_metadata_url"] = json!(url);
+    }
+    if let Some(name) = &args.client_secret_env {
+        let secret =
+            data::environment(name).ok_or_else(|| wrong(format!("the variable {name} is not set")))?;
+        oauth["client_secret"] = json!(secret.trim());
+    }
+    if let Some(file) = &args.client_key {
+        let key = std::fs::read_to_string(file)
+            .map_err(|e| wrong(format!("cannot read {}: {e}", file.display())))?;
+        oauth["private_key"] = json!(key);
+        oauth["signing_algorithm"] = json!(args.client_key_algorithm);
+    }
+    if args.client_id.is_none() && data::environment(SCENARIO).is_some() {
+        of_suite_client(&mut oauth);
+    }
+    Ok(oauth)
+}
+
+/// Who we are in a scenario of the suite, where it says so.
+fn of_suite_client(oauth: &mut Value) {
+    let context = suite_context();
+    for (member, said) in
+        [("client_id", "client_id"), ("client_secret", "client_secret"), ("private_key", "private_key_pem")]
+    {
+        if let Some(text) = context[said].as_str() {
+            oauth[member] = json!(text);
+        }
+    }
+    if let Some(algorithm) = context["signing_algorithm"].as_str() {
+        oauth["signing_algorithm"] = json!(algorithm);
+    }
+    if data::environment(SCENARIO).is_some_and(|name| name.contains("client-credentials")) {
+        oauth["grant"] = json!("client_credentials");
+    }
+}
+
+fn suite_context() -> Value {
+    data::environment(CONTEXT).and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
 }
 
 /// The host and port of a URL; what is none is told later, by who reads it.
@@ -135,8 +207,7 @@ fn trial(args: &ProbeArgs) -> Result<Trial, Failure> {
 
 /// What the suite says is to be called; everything where it does not.
 fn of_suite() -> Trial {
-    let context: Value =
-        data::environment(CONTEXT).and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+    let context = suite_context();
     let calls = context["toolCalls"].as_array().into_iter().flatten();
     let calls: Vec<_> = calls
         .filter_map(|call| Some((call["name"].as_str()?.to_owned(), call.get("arguments").cloned())))

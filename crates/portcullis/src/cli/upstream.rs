@@ -1,11 +1,11 @@
 //! `portcullis upstream`: the tool servers behind the gate.
 
-use std::io::BufRead as _;
+use std::{io::BufRead as _, time::Duration};
 
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
-use super::{Exit, Failure, Globals, Out, out::plain};
+use super::{Exit, Failure, Globals, Out, callback::Callback, out::plain};
 use crate::reach::Reach;
 
 #[derive(Debug, Subcommand)]
@@ -18,6 +18,10 @@ pub(crate) enum UpstreamCommand {
     Restart(OneArgs),
     /// Show what the program of a server said last on standard error
     Logs(OneArgs),
+    /// Log in to a server that wants it: opens a page for you to say yes on
+    Login(LoginArgs),
+    /// Forget the login to a server
+    Logout(OneArgs),
 }
 
 #[derive(Debug, Args)]
@@ -37,6 +41,21 @@ pub(crate) struct OneArgs {
     server: String,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct LoginArgs {
+    /// The server, by its name in the configuration
+    server: String,
+    /// Where the page leads back to on this machine; any free port where it is left out
+    #[arg(long, value_name = "PORT", default_value_t = 0, hide_default_value = true)]
+    port: u16,
+    /// Do not wait for the page to lead back here: ask for the address that the browser ends on
+    #[arg(long)]
+    paste: bool,
+    /// How long to wait for it, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    timeout: u64,
+}
+
 pub(super) async fn run(command: UpstreamCommand, globals: &Globals, out: &Out) -> Result<(), Failure> {
     let reach = Reach::connect(globals, out).await?;
     let done = match &command {
@@ -44,6 +63,8 @@ pub(super) async fn run(command: UpstreamCommand, globals: &Globals, out: &Out) 
         UpstreamCommand::Approve(args) => approve(&reach, args, out).await,
         UpstreamCommand::Restart(args) => restart(&reach, args, out).await,
         UpstreamCommand::Logs(args) => logs(&reach, args, out).await,
+        UpstreamCommand::Login(args) => login(&reach, args, out).await,
+        UpstreamCommand::Logout(args) => logout(&reach, args, out).await,
     };
     reach.close().await;
     done.map_err(|failure| match failure.text.starts_with("Tool not found: upstream_") {
@@ -70,9 +91,10 @@ async fn list(reach: &Reach, out: &Out) -> Result<(), Failure> {
             held(server).len().to_string(),
             server.get("restarts").map_or_else(|| "-".to_owned(), Value::to_string),
             kept_in(&server["sandbox"]),
+            text(&server["login"]),
         ]
     });
-    let header = ["server", "state", "protocol", "tools", "pin", "held back", "restarts", "sandbox"];
+    let header = ["server", "state", "protocol", "tools", "pin", "held back", "restarts", "sandbox", "login"];
     out.table(&header, lines.collect(), servers);
     if !out.json {
         for server in all {
@@ -187,6 +209,51 @@ async fn restart(reach: &Reach, args: &OneArgs, out: &Out) -> Result<(), Failure
         out.line(&answer.to_string());
     } else {
         out.note(&format!("{} is connected anew", args.server));
+    }
+    Ok(())
+}
+
+async fn login(reach: &Reach, args: &LoginArgs, out: &Out) -> Result<(), Failure> {
+    let callback = Callback::listen(args.port)
+        .await
+        .map_err(|e| Failure::new(Exit::Failed, format!("cannot listen on port {}: {e}", args.port)))?;
+    let begun = json!({ "server": args.server, "redirect_uri": callback.uri() });
+    let page = reach.call("upstream_login", begun).await?;
+    let page = page["authorization_url"].as_str().unwrap_or_default();
+    if out.json {
+        out.line(&json!({ "authorization_url": page }).to_string());
+    } else {
+        out.note("open this page, and say yes there:");
+        out.line(&plain(page));
+    }
+    let back = if args.paste {
+        out.note("paste the address that your browser ends on:");
+        let mut back = String::new();
+        let _ = std::io::stdin().lock().read_line(&mut back);
+        back.trim().to_owned()
+    } else {
+        let waiting = tokio::time::timeout(Duration::from_secs(args.timeout), callback.wait()).await;
+        waiting.map_err(|_| {
+            let text = format!("nobody came back within {} s; nothing has changed", args.timeout);
+            Failure::new(Exit::Failed, text)
+        })?
+    };
+    let answer =
+        reach.call("upstream_login_finish", json!({ "server": args.server, "callback_url": back })).await?;
+    if out.json {
+        out.line(&answer.to_string());
+    } else {
+        out.note(&format!("logged in to {}", args.server));
+    }
+    Ok(())
+}
+
+async fn logout(reach: &Reach, args: &OneArgs, out: &Out) -> Result<(), Failure> {
+    let answer = reach.call("upstream_logout", json!({ "server": args.server })).await?;
+    if out.json {
+        out.line(&answer.to_string());
+    } else {
+        out.note(&format!("the login to {} is forgotten", args.server));
     }
     Ok(())
 }

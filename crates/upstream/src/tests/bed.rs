@@ -1,6 +1,7 @@
 //! A room that is open on a server, and a caller who remembers what was said to it.
 
 use std::{
+    collections::HashMap,
     ffi::OsString,
     path::PathBuf,
     sync::{Arc, Mutex},
@@ -9,10 +10,11 @@ use std::{
 
 use async_trait::async_trait;
 use serde_json::{Value, json, value::RawValue};
-use state::{Pin, Pins, StateError};
+use state::{Grants, Pin, Pins, StateError};
 use tool::{
     Audience, Call, Completing, Face, Fault, Kind, Line, LogLevel, McpOperation, Meter, Notice, Outcome,
-    PrincipalKind, Probe, Progress, Provider, Question, Reply, RequestId, Stop, Talk, Tool, cannot_ask,
+    PrincipalKind, Probe, Progress, Provider, Question, Reply, RequestId, Secret, Stop, Talk, Tool,
+    cannot_ask,
 };
 
 use crate::Config;
@@ -56,6 +58,26 @@ impl Pins for MemoryPins {
     }
 }
 
+/// What was granted, for as long as the test runs.
+#[derive(Default)]
+pub(crate) struct MemoryGrants(Mutex<HashMap<String, Secret>>);
+
+#[async_trait]
+impl Grants for MemoryGrants {
+    async fn granted(&self, server: &str) -> Result<Option<Secret>, StateError> {
+        Ok(self.0.lock().unwrap().get(server).cloned())
+    }
+
+    async fn grant(&self, server: &str, given: Option<&Secret>) -> Result<(), StateError> {
+        let mut all = self.0.lock().unwrap();
+        match given {
+            Some(given) => all.insert(server.to_owned(), given.clone()),
+            None => all.remove(server),
+        };
+        Ok(())
+    }
+}
+
 /// An open room.
 pub(crate) struct Room {
     pub(crate) provider: Arc<dyn Provider>,
@@ -72,8 +94,21 @@ impl Room {
         Self::try_open_with(section, Arc::new(MemoryPins::default())).await
     }
 
+    /// The same, with what was granted before.
+    pub(crate) async fn open_granted(section: Value, grants: &Arc<dyn Grants>) -> Self {
+        Self::try_open_all(section, Arc::new(MemoryPins::default()), Arc::clone(grants)).await.unwrap()
+    }
+
     /// The same, with what was taken before.
     pub(crate) async fn try_open_with(section: Value, pins: Arc<dyn Pins>) -> Result<Self, String> {
+        Self::try_open_all(section, pins, Arc::new(MemoryGrants::default())).await
+    }
+
+    async fn try_open_all(
+        section: Value,
+        pins: Arc<dyn Pins>,
+        grants: Arc<dyn Grants>,
+    ) -> Result<Self, String> {
         let config: Config = serde_json::from_value(section).map_err(|e| e.to_string())?;
         let told = Arc::new(Told::default());
         let mut parts = testkit::parts(std::path::Path::new("/"));
@@ -81,7 +116,8 @@ impl Room {
         let sink = Arc::clone(&told);
         parts.keeper = Arc::from(keeper());
         parts.notify = Arc::new(move |notice| sink.notices.lock().unwrap().push(notice));
-        let opened = tokio::task::spawn_blocking(move || crate::open(&config, &parts, &pins)).await.unwrap();
+        let opened =
+            tokio::task::spawn_blocking(move || crate::open(&config, &parts, &pins, &grants)).await.unwrap();
         let provider = opened.map_err(|faults| format!("{faults:?}"))?;
         Ok(Self { provider, told })
     }
