@@ -125,6 +125,24 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
+/// Puts bytes in the place of a file, whole or not at all; it may be read by whoever could read it before.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    // What a link leads to is what is written, and stays where it is.
+    let path = path.canonicalize()?;
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    let new = folder.join(name);
+    let written = write_new(&new, bytes).and_then(|()| {
+        fs::set_permissions(&new, fs::metadata(&path)?.permissions())?;
+        fs::rename(&new, &path)
+    });
+    if written.is_err() {
+        let _ = fs::remove_file(&new);
+    }
+    written
+}
+
 /// The socket of a folder.
 pub(crate) fn socket(dir: &Path) -> PathBuf {
     dir.join("portcullis.sock")

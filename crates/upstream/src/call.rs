@@ -71,7 +71,7 @@ impl Upstream {
             if let Some(status) = error.metric() {
                 self.meter.api_error(self.source(), &status);
             }
-            let error = error.without(&self.settings.secrets);
+            let error = error.without(&self.secrets());
             error.into_fault(self.name(), permit.tool().has_effect())
         })
     }

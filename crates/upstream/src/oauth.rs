@@ -258,6 +258,12 @@ impl OAuth {
         self.means.grants.grant(&self.means.server, None).await
     }
 
+    /// What goes out now, so that no error shows it.
+    pub(crate) fn shown(&self) -> Option<Secret> {
+        let value = self.bearer.load().as_ref().map(|bearer| bearer.value.clone())?;
+        Some(Secret::new(value.to_str().ok()?.to_owned()))
+    }
+
     /// True where there is a token.
     pub(crate) fn has_token(&self) -> bool {
         self.bearer.load().is_some()

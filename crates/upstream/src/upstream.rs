@@ -1,6 +1,7 @@
 //! One server: its connection, which is made when it is needed, and what it offers.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError, Weak,
@@ -355,6 +356,14 @@ impl Upstream {
         if let Some(peer) = self.live() {
             peer.close().await;
             peer.hub.close(why);
+        }
+    }
+
+    /// What it is shown of ours.
+    pub(crate) fn secrets(&self) -> Cow<'_, [Secret]> {
+        match self.oauth().and_then(|oauth| oauth.shown()) {
+            Some(token) => self.settings.secrets.iter().cloned().chain([token]).collect(),
+            None => Cow::Borrowed(&self.settings.secrets),
         }
     }
 

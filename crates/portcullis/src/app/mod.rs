@@ -384,7 +384,7 @@ pub(crate) async fn check(mut examined: Examined, dir: &Path) -> Result<String, 
     let scratch = samples::Rehearsal::new();
     match rehearsed_rooms(&examined.loaded, &clock, &scratch).await {
         Ok((fixed, store)) => {
-            check_rooms(&mut examined, &Kit { parts, pins: store.clone(), grants: store }, fixed).await
+            check_rooms(&mut examined, &Kit { parts, pins: store.clone(), grants: store }, fixed).await;
         }
         Err(fault) => examined.add(vec![fault]),
     }

@@ -119,6 +119,14 @@ pub(super) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
             ("portcullis upstream approve docs search --yes", "one, without a question"),
         ],
     ),
+    (
+        "upstream add",
+        &[
+            ("portcullis upstream add docs -- npx -y some-server", "a program"),
+            ("portcullis upstream add tickets --oauth --url https://x.example.com/mcp", "it wants a login"),
+            ("portcullis upstream add docs --print -- docs-server", "only the lines"),
+        ],
+    ),
     ("upstream restart", &[("portcullis upstream restart docs", "a program is started anew")]),
     ("upstream logs", &[("portcullis upstream logs docs", "its last 200 lines")]),
     (

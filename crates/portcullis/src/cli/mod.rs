@@ -1,5 +1,6 @@
 //! The command line. Data goes to standard output, everything else to standard error.
 
+mod add;
 mod audit;
 mod call;
 mod callback;
@@ -80,7 +81,7 @@ enum Command {
     /// Say everything that is wrong with a configuration
     Check(check::CheckArgs),
     /// Try a tool server out: what it speaks, offers and answers
-    Probe(probe::ProbeArgs),
+    Probe(Box<probe::ProbeArgs>),
     /// Say what this machine can keep programs from, and whether what a server needs is there
     Doctor,
     /// List the tools that can be called
@@ -157,7 +158,7 @@ async fn run(cli: Cli, out: &Out) -> Result<(), Failure> {
         Command::Serve(args) => Box::pin(serve::run(args, globals, out)).await,
         Command::Stdio(args) => Box::pin(stdio::run(args, globals, out)).await,
         Command::Check(args) => check::run(&args, globals, out).await,
-        Command::Probe(args) => Box::pin(probe::run(args, globals, out)).await,
+        Command::Probe(args) => Box::pin(probe::run(*args, globals, out)).await,
         Command::Doctor => doctor::run(globals, out).await,
         Command::Tools => tools::run(globals, out).await,
         Command::Call(args) => call::run(args, globals, out).await,

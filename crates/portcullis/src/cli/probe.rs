@@ -1,6 +1,10 @@
 //! `portcullis probe`: what a tool server speaks, offers and answers, and what is wrong with it.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -88,7 +92,7 @@ pub(super) async fn run(args: ProbeArgs, _globals: &Globals, out: &Out) -> Resul
             show_call(tried, out);
         }
     };
-    let probed = upstream::probe(config, &parts(), &trial, tell).await;
+    let probed = upstream::probe(config, &parts(Path::new(".")), &trial, tell).await;
     let report = probed.map_err(|faults| {
         let said: Vec<String> = faults.iter().map(|fault| fault.text.clone()).collect();
         Failure::new(Exit::Usage, said.join("; "))
@@ -97,6 +101,9 @@ pub(super) async fn run(args: ProbeArgs, _globals: &Globals, out: &Out) -> Resul
         out.line(&json!(report).to_string());
     } else {
         show(&report, out);
+        if report.problem.is_none() && report.calls.is_empty() {
+            out.note("no tool was called; --call all calls every one of them, --call NAME one");
+        }
     }
     if report.is_good() { Ok(()) } else { Err(Failure::said(Exit::Failed)) }
 }
@@ -181,7 +188,7 @@ fn suite_context() -> Value {
 }
 
 /// The host and port of a URL; what is none is told later, by who reads it.
-fn place_of(url: &str) -> Option<String> {
+pub(super) fn place_of(url: &str) -> Option<String> {
     if let Ok(url) = place::parse_url(url) {
         return Some(format!("{}:{}", url.host_str()?, place::port(&url)));
     }
@@ -216,12 +223,12 @@ fn of_suite() -> Trial {
 }
 
 /// What a room is opened with where there is no server.
-fn parts() -> Parts {
+pub(super) fn parts(base_dir: &Path) -> Parts {
     Parts {
-        secrets: Arc::new(SecretStore::new(&PathBuf::from("."), true)),
+        secrets: Arc::new(SecretStore::new(base_dir, true)),
         meter: Arc::new(Unmeasured),
         clock: Arc::new(WallClock),
-        base_dir: PathBuf::from("."),
+        base_dir: base_dir.to_owned(),
         notify: Arc::new(|_| {}),
         child_env: data::child_env(),
         keeper: Arc::from(data::keeper()),
@@ -262,7 +269,7 @@ fn shortened(text: &str) -> String {
     if start.len() < text.len() { start + ".." } else { start }
 }
 
-fn show(report: &Report, out: &Out) {
+pub(super) fn show(report: &Report, out: &Out) {
     if let Some(version) = report.protocol_version {
         let Report { tools, prompts, resources, templates, .. } = report;
         out.line(&format!(
@@ -286,7 +293,5 @@ fn show(report: &Report, out: &Out) {
         for line in report.stderr.iter().rev().take(10).rev() {
             out.line(&format!("  stderr: {}", plain(line)));
         }
-    } else if report.calls.is_empty() {
-        out.note("no tool was called; --call all calls every one of them, --call NAME one");
     }
 }

@@ -5,13 +5,20 @@ use std::{io::BufRead as _, time::Duration};
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
-use super::{Exit, Failure, Globals, Out, callback::Callback, out::plain};
+use super::{
+    Exit, Failure, Globals, Out,
+    add::{self, AddArgs},
+    callback::Callback,
+    out::plain,
+};
 use crate::reach::Reach;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum UpstreamCommand {
     /// List the tool servers, and which of their tools are held back
     List,
+    /// Write another tool server into the configuration, after it was tried
+    Add(AddArgs),
     /// Take tools that are held back as they are now, after reading what differs
     Approve(ApproveArgs),
     /// Connect to a server anew; a program is started anew
@@ -57,8 +64,12 @@ pub(crate) struct LoginArgs {
 }
 
 pub(super) async fn run(command: UpstreamCommand, globals: &Globals, out: &Out) -> Result<(), Failure> {
+    if let UpstreamCommand::Add(args) = &command {
+        return add::run(args, globals, out).await;
+    }
     let reach = Reach::connect(globals, out).await?;
     let done = match &command {
+        UpstreamCommand::Add(_) => Ok(()),
         UpstreamCommand::List => list(&reach, out).await,
         UpstreamCommand::Approve(args) => approve(&reach, args, out).await,
         UpstreamCommand::Restart(args) => restart(&reach, args, out).await,

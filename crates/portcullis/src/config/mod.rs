@@ -4,6 +4,7 @@
 //! the types make -> the types -> what each room checks by itself. Each step says everything it finds, with the
 //! line and the column, and leaves what fits to the next one (`examine.rs`).
 
+pub(crate) mod add;
 mod document;
 mod environment;
 mod examine;

@@ -25,6 +25,7 @@ mod gateway_suites;
 mod house;
 mod http;
 mod limits;
+mod login;
 mod mcp;
 mod openapi;
 mod others;

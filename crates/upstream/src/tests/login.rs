@@ -76,6 +76,10 @@ async fn serve(State(all): Shared, headers: HeaderMap, body: Bytes) -> Response 
         "tools/list" => json!({
             "resultType": "complete", "tools": [{ "name": "do", "inputSchema": { "type": "object" } }],
         }),
+        _ if body.windows(4).any(|part| part == b"tell") => {
+            let error = json!({ "code": -32_603, "message": format!("you came with {sent}") });
+            return Json(json!({ "jsonrpc": "2.0", "id": asked["id"], "error": error })).into_response();
+        }
         _ => json!({ "resultType": "complete", "content": [{ "type": "text", "text": "done" }] }),
     };
     Json(json!({ "jsonrpc": "2.0", "id": asked["id"], "result": result })).into_response()
@@ -119,7 +123,7 @@ async fn token(State(all): Shared, form: Bytes) -> Response {
         return (StatusCode::BAD_REQUEST, Json(json!({ "error": "invalid_grant" }))).into_response();
     }
     all.given += 1;
-    all.good = format!("token-{}", all.given);
+    all.good = format!("token-no-{}", all.given);
     all.refresh = Some(format!("refresh-{}", all.given));
     let mut given = json!({ "access_token": all.good, "token_type": "Bearer", "expires_in": all.lives });
     if asked["grant_type"] != "client_credentials" {
@@ -216,6 +220,9 @@ async fn a_person_logs_in_once() {
     let asked = bed.last_asked();
     assert!(asked.contains_key("code_verifier") && asked["resource"].ends_with("/mcp"), "{asked:?}");
     assert!(room.plain("docs_do", "{}").await.unwrap().contains("done"));
+    let told = room.plain("docs_do", r#"{"tell":1}"#).await.unwrap_err();
+    assert!(told.text.contains("you came with Bearer [redacted]"), "{told:?}");
+    assert!(!told.as_sent.unwrap().get().contains("token-no-1"));
     room.provider.close().await;
 
     // Another day nobody is asked: what was granted is there, and is renewed once it is refused.
@@ -255,7 +262,7 @@ async fn a_token_is_renewed_before_it_ends() {
     assert!(bed.all(|all| all.asked.len()) > before);
     // Not once was the server shown an old one.
     let seen = bed.all(|all| std::mem::take(&mut all.seen));
-    let mut shown: Vec<_> = seen.iter().filter_map(|sent| sent.strip_prefix("Bearer token-")).collect();
+    let mut shown: Vec<_> = seen.iter().filter_map(|sent| sent.strip_prefix("Bearer token-no-")).collect();
     shown.dedup();
     let numbers: Vec<u32> = shown.iter().map(|number| number.parse().unwrap()).collect();
     assert!(numbers.is_sorted(), "{numbers:?}");
