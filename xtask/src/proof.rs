@@ -8,8 +8,14 @@ use serde_json::Value;
 use crate::shell::{capture, cargo, program, root, run, step, target_dir};
 
 /// A battery: the filter of its tests, and the rounds it runs normally and with `--long`.
-const BATTERIES: &[(&str, u32, u32)] =
-    &[("change::kill", 100, 1_000), ("audit::kill", 20, 200), ("bad_input::", 1, 1), ("auth_matrix::", 1, 1)];
+const BATTERIES: &[(&str, u32, u32)] = &[
+    ("change::kill", 100, 1_000),
+    ("audit::kill", 20, 200),
+    ("tenants::no_tenant", 200, 2_000),
+    ("tenants::kills", 40, 400),
+    ("bad_input::", 1, 1),
+    ("auth_matrix::", 1, 1),
+];
 
 /// Runs every battery and writes docs/PROOF.md, also where one failed.
 pub(crate) fn run_all(long: bool) -> Result<()> {

@@ -6,13 +6,16 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
+/// How much of a line that is skipped is given, in bytes.
+const START_BYTES_MAX: usize = 1_024;
+
 /// What comes out of a stream of lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Line {
     /// A line without its end. Never empty, never only spaces.
     Text(Bytes),
-    /// A line that was longer than the bound, and is skipped to its end.
-    TooLong,
+    /// A line that was longer than the bound, and is skipped to its end: this is how it starts, at most 1,024 bytes.
+    TooLong(Bytes),
 }
 
 /// Reads lines piece by piece. Feed it what comes, then take out lines until there are none.
@@ -41,7 +44,7 @@ impl Reader {
             bytes::Buf::advance(&mut piece, 1);
             self.end_line(part);
         }
-        if !self.is_skipping && self.fits(piece.len()) {
+        if !self.is_skipping && self.fits(&piece) {
             self.begun.extend_from_slice(&piece);
         }
     }
@@ -60,7 +63,7 @@ impl Reader {
         if std::mem::take(&mut self.is_skipping) {
             return;
         }
-        if !self.fits(part.len()) {
+        if !self.fits(&part) {
             self.is_skipping = false;
             return;
         }
@@ -77,13 +80,15 @@ impl Reader {
     }
 
     /// True where the line that has begun may grow by so much; otherwise the rest of it is skipped.
-    fn fits(&mut self, more: usize) -> bool {
-        if self.begun.len() + more <= self.line_bytes_max {
+    fn fits(&mut self, more: &[u8]) -> bool {
+        if self.begun.len() + more.len() <= self.line_bytes_max {
             return true;
         }
-        self.begun = BytesMut::new();
+        let mut start = std::mem::take(&mut self.begun);
+        start.truncate(START_BYTES_MAX);
+        start.extend_from_slice(&more[..more.len().min(START_BYTES_MAX - start.len())]);
         self.is_skipping = true;
-        self.lines.push_back(Line::TooLong);
+        self.lines.push_back(Line::TooLong(Bytes::copy_from_slice(&start)));
         false
     }
 }
@@ -111,7 +116,7 @@ mod tests {
             while let Some(line) = reader.pop() {
                 lines.push(match line {
                     Line::Text(text) => String::from_utf8(text.to_vec()).unwrap(),
-                    Line::TooLong => "too long".to_owned(),
+                    Line::TooLong(_) => "too long".to_owned(),
                 });
             }
         };
@@ -142,7 +147,8 @@ mod tests {
         for _ in 0..1_000 {
             reader.feed(Bytes::from_static(&[b'x'; 1_000]));
         }
-        assert_eq!((reader.pop(), reader.pop(), reader.begun.len()), (Some(Line::TooLong), None, 0));
+        assert!(matches!(reader.pop(), Some(Line::TooLong(start)) if start.len() == 1_000));
+        assert_eq!((reader.pop(), reader.begun.len()), (None, 0));
     }
 
     #[test]

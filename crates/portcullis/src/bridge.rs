@@ -115,7 +115,7 @@ impl Bridge {
             while let Some(line) = reader.pop() {
                 match line {
                     lines::Line::Text(line) => self.take(line, &mut under_way).await,
-                    lines::Line::TooLong => self.refuse(None, "a message is longer than may be").await,
+                    lines::Line::TooLong(_) => self.refuse(None, "a message is longer than may be").await,
                 }
             }
             while under_way.try_join_next().is_some() {}

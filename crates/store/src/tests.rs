@@ -191,7 +191,7 @@ async fn a_file_that_cannot_be_the_store_is_refused() {
     for name in ["newer.db", "altered.db", "torn.db"] {
         SqliteStore::open(&at(name)).await.unwrap().close().await;
     }
-    tamper(&at("newer.db"), "INSERT INTO _sqlx_migrations VALUES (4, 'next', '2027-01-01', true, x'00', 1)")
+    tamper(&at("newer.db"), "INSERT INTO _sqlx_migrations VALUES (5, 'next', '2027-01-01', true, x'00', 1)")
         .await;
     tamper(&at("altered.db"), "UPDATE _sqlx_migrations SET checksum = x'00'").await;
     let torn = fs::read(at("torn.db")).unwrap();
@@ -218,7 +218,7 @@ async fn a_file_that_cannot_be_the_store_is_refused() {
             cannot open the store "<folder>/text.db/store.db": Not a directory (os error 20); its folder must exist, and this user must be able to write to both
             cannot open the store "<folder>/text.db": it is damaged or no SQLite database; move it away and put back a copy
             cannot open the store "<folder>/foreign.db": it is the database of another program; choose another file
-            cannot open the store "<folder>/newer.db": it was written by a newer version of portcullis (its schema has step 4, this version knows 3); start that version again, or put back a copy from before the upgrade
+            cannot open the store "<folder>/newer.db": it was written by a newer version of portcullis (its schema has step 5, this version knows 4); start that version again, or put back a copy from before the upgrade
             cannot open the store "<folder>/altered.db": its schema was made by another build of portcullis (step 1 differs); start the build that made it, or put back a copy from before it
             cannot open the store "<folder>/torn.db": it is damaged or no SQLite database; move it away and put back a copy"#]],
     );

@@ -168,6 +168,7 @@ async fn hear(peer: &Peer, request: &Request) -> Result<(), UpstreamError> {
             Came::Note(note) => peer.hub.news.heard(&note),
             Came::Answer(_, Answer::Result(_)) => return Ok(()),
             Came::Answer(_, Answer::Error(error)) => return Err(UpstreamError::Answered(error)),
+            Came::Answer(_, Answer::Lost(lost)) => return Err(lost.into()),
             Came::Asked(_) | Came::LetGo => {}
         }
     }

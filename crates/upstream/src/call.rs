@@ -346,6 +346,7 @@ impl<'a> Conversation<'a> {
             match came {
                 Came::Answer(_, Answer::Result(result)) => return Ok(result),
                 Came::Answer(_, Answer::Error(error)) => return Err(UpstreamError::Answered(error)),
+                Came::Answer(_, Answer::Lost(lost)) => return Err(lost.into()),
                 Came::Note(note) if note.method == "notifications/cancelled" => {
                     let id = Object::read(&note.params)
                         .ok()

@@ -214,6 +214,7 @@ impl Exchange {
             match self.next(hub).await? {
                 Came::Answer(_, Answer::Result(result)) => return Ok(result),
                 Came::Answer(_, Answer::Error(error)) => return Err(UpstreamError::Answered(error)),
+                Came::Answer(_, Answer::Lost(lost)) => return Err(lost.into()),
                 Came::Note(note) => hub.news.heard(&note),
                 Came::Asked(asked) => self.line.answer(hub::at_once(&asked)).await?,
                 Came::LetGo => {}

@@ -15,7 +15,7 @@ use crate::{
     error::UpstreamError,
     hub::Hub,
     jsonl::{Jsonl, Outgoing},
-    table::Came,
+    table::{self, Answer, Came, Lost},
 };
 
 /// How many messages wait to be written.
@@ -37,6 +37,7 @@ pub(crate) struct Pipe {
     writes: Mutex<Option<mpsc::Sender<Vec<u8>>>>,
     closing: CancellationToken,
     tongue: Tongue,
+    line_bytes_max: usize,
     hub: Arc<Hub>,
     /// What keeps the program in, where there is one at the other end.
     held: Option<Held>,
@@ -56,6 +57,7 @@ impl Pipe {
             writes: Mutex::new(Some(sender)),
             closing: CancellationToken::new(),
             tongue: tongue.clone(),
+            line_bytes_max,
             hub: Arc::clone(hub),
             held,
         });
@@ -123,14 +125,18 @@ impl Pipe {
 
     fn take(&self, line: Line) {
         let name = self.hub.name();
-        let Line::Text(text) = line else {
-            return tracing::warn!(
-                server = name,
-                "a tool server sent a line that is too long; it is passed over"
-            );
+        let text = match line {
+            Line::Text(text) => text,
+            Line::TooLong(start) => {
+                tracing::warn!(
+                    server = name,
+                    "a tool server sent a line that is too long; it is passed over"
+                );
+                return self.lose(&start, Lost::TooLarge(self.line_bytes_max));
+            }
         };
         let message = match &self.tongue {
-            Tongue::Mcp => Some(text),
+            Tongue::Mcp => Some(text.clone()),
             Tongue::Jsonl(jsonl) => jsonl.incoming(&text).map(Bytes::from),
         };
         let read = message.as_deref().ok_or_else(|| "it answers nothing".to_owned());
@@ -140,7 +146,19 @@ impl Pipe {
                     self.try_send(&answer);
                 }
             }
-            Err(why) => tracing::debug!(server = name, why, "a line is no message and is passed over"),
+            Err(why) => {
+                tracing::debug!(server = name, why, "a line is no message and is passed over");
+                self.lose(&text, Lost::Unreadable(why));
+            }
+        }
+    }
+
+    /// A line cannot be taken: whoever waits for it learns that now.
+    fn lose(&self, line: &[u8], lost: Lost) {
+        if matches!(self.tongue, Tongue::Mcp)
+            && let Some(id) = table::answers(line)
+        {
+            self.hub.take(Came::Answer(id, Answer::Lost(lost)));
         }
     }
 }

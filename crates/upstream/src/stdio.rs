@@ -126,7 +126,7 @@ async fn complain(mut stderr: Receiver, hub: Arc<Hub>, complaints: Arc<Complaint
                     tracing::debug!(server = hub.name(), stderr = text, "a tool server says something");
                     complaints.push(text);
                 }
-                Line::TooLong => {
+                Line::TooLong(_) => {
                     tracing::debug!(server = hub.name(), "a tool server says too much in one line");
                 }
             }

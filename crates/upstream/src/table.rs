@@ -1,11 +1,12 @@
 //! What is under way with one server, and to whom of those who wait what comes in belongs.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use mcp::{
     Id, Message,
     inflight::{Arrival, Outgoing},
 };
+use regex::bytes::Regex;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
@@ -35,6 +36,40 @@ pub(crate) enum Answer {
     Result(Box<RawValue>),
     /// With an error of the protocol: a JSON object.
     Error(Box<RawValue>),
+    /// With something that cannot be taken, although it says whom it answers.
+    Lost(Lost),
+}
+
+/// An answer that cannot be taken.
+#[derive(Clone, Debug)]
+pub(crate) enum Lost {
+    /// It has more than so many bytes.
+    TooLarge(usize),
+    /// It is no message; why not.
+    Unreadable(String),
+}
+
+impl From<Lost> for UpstreamError {
+    fn from(lost: Lost) -> Self {
+        match lost {
+            Lost::TooLarge(most) => Self::TooLarge(most),
+            Lost::Unreadable(why) => Self::protocol(why),
+        }
+    }
+}
+
+/// Whom a line answers that cannot be read as a whole, where its beginning says so without a doubt: waiting on would
+/// be in vain.
+pub(crate) fn answers(line: &[u8]) -> Option<Id> {
+    static HEAD: LazyLock<Regex> = LazyLock::new(|| {
+        let version = r#""jsonrpc"\s*:\s*"2\.0""#;
+        let head = format!(
+            r#"^\s*\{{\s*(?:{version}\s*,\s*)?"id"\s*:\s*([0-9]+)\s*(?:,\s*{version}\s*)?(?:\}}|,\s*"(?:result|error)"\s*:)"#
+        );
+        Regex::new(&head).expect("the pattern is one")
+    });
+    let id = HEAD.captures(line)?.get(1)?;
+    Id::parse(std::str::from_utf8(id.as_bytes()).ok()?).ok()
 }
 
 /// A notification.
@@ -263,5 +298,34 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.table.lock().requests.cancel(&self.id);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whom_a_line_answers_is_read_off_its_beginning_or_not_at_all() {
+        for (line, id) in [
+            (r#"{"jsonrpc":"2.0","id":7,"result":{"#, Some("7")),
+            (r#" { "jsonrpc" : "2.0" , "id" : 7 , "error" : ["#, Some("7")),
+            (r#"{"id":7,"jsonrpc":"2.0","result":"#, Some("7")),
+            (r#"{"id":7,"result":"#, Some("7")),
+            (r#"{"jsonrpc":"2.0","id":7}"#, Some("7")),
+            // A question of its own, the id of something else, or what is told of a message.
+            (r#"{"jsonrpc":"2.0","id":7,"method":"ping"}"#, None),
+            (r#"{"jsonrpc":"2.0","result":{"id":7,"result":1},"id":8"#, None),
+            (r#"got {"jsonrpc":"2.0","id":7,"result":{}}"#, None),
+            (r#"[{"jsonrpc":"2.0","id":7,"result":{}}]"#, None),
+            (r#"{"jsonrpc":"2.0","id":"7","result":{}}"#, None),
+            (r#"{"jsonrpc":"1.0","id":7,"result":{}}"#, None),
+            ("", None),
+        ] {
+            let found = answers(line.as_bytes()).map(|id| id.to_string());
+            assert_eq!(found.as_deref(), id, "{line}");
+        }
+        assert!(answers(b"{\"id\":1,\"result\":\xff\xfe").is_some());
     }
 }

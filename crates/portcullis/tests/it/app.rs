@@ -51,7 +51,17 @@ impl App {
 
     /// The demo without limits of rate, for load.
     pub(crate) fn unlimited() -> Self {
-        Self::with(|config| config.replace("rate_per_minute: 1000", "rate_per_minute: 1000000"))
+        Self::unlimited_with(str::to_owned)
+    }
+
+    /// The same, with its configuration edited.
+    pub(crate) fn unlimited_with(edit: impl FnOnce(&str) -> String) -> Self {
+        Self::with(|config| edit(&config.replace("rate_per_minute: 1000", "rate_per_minute: 1000000")))
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.server.id()
     }
 
     /// The demo with its configuration edited.

@@ -111,7 +111,7 @@ fn no_secret_is_in_the_log() {
 }
 
 /// The request ids of the calls that the log has an outcome of.
-fn recorded(app: &App) -> BTreeSet<String> {
+pub(crate) fn recorded(app: &App) -> BTreeSet<String> {
     let mut ids = BTreeSet::new();
     for entry in fs::read_dir(app.data().join("audit")).unwrap() {
         let path = entry.unwrap().path();

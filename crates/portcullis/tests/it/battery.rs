@@ -17,6 +17,11 @@ impl Dice {
         Self(seed.unwrap_or(0x9E37_79B9_7F4A_7C15).max(1))
     }
 
+    /// Others, that are as good.
+    pub(crate) fn of(&self, salt: u64) -> Self {
+        Self((self.0 ^ salt.wrapping_add(1).wrapping_mul(0x2545_F491_4F6C_DD1D)).max(1))
+    }
+
     /// A number below `end`.
     pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.0 ^= self.0 << 13;

@@ -150,7 +150,7 @@ impl Client {
             while let Some(line) = reader.pop() {
                 match line {
                     lines::Line::Text(line) => self.take(line).await,
-                    lines::Line::TooLong => {
+                    lines::Line::TooLong(_) => {
                         let text = format!("a message is longer than {line_bytes_max} bytes");
                         self.refuse(None, &WireError::invalid_request(text)).await;
                     }
