@@ -36,6 +36,13 @@ const GOALS: (f64, u64, u64) = (3.0, 40 << 20, 150);
 /// The goal of a proxied call: times the CPU of a bare pass-through.
 const PROXIED_GOAL: f64 = 2.0;
 
+/// Connections of the load that is wide, and of the one whose time is measured.
+const WIDE: usize = 64;
+const NARROW: usize = 2;
+
+/// Calls of a slice of a peer that takes milliseconds for each.
+const SLOW_SLICE: usize = 160;
+
 /// The configuration of the gate.
 const CONFIG: &str = include_str!("../../portcullis.yaml");
 
@@ -50,8 +57,13 @@ struct Case<'a> {
     name: &'static str,
     server: &'a Server,
     request: String,
+    connections: usize,
+    /// Calls of a slice.
+    calls: usize,
     ticks: u64,
     wall: Duration,
+    /// How long single calls took.
+    times: Vec<Duration>,
 }
 
 fn main() -> Result<()> {
@@ -114,34 +126,93 @@ fn proxied(folder: &Path) -> Result<String> {
     fs::write(home.path().join("portcullis.yaml"), format!("{CONFIG}\nupstreams: {{ up: {server} }}\n"))?;
     let gate = gate(&folder.join("portcullis"), home.path())?;
     let session = begin_session(&gate)?;
-    let cases = [
-        Case::new("bare pass-through", &pass, modern(&pass, "sum")),
-        Case::new("portcullis, 2026-07-28 to 2026-07-28", &gate, modern(&gate, "up_sum")),
-        Case::new("portcullis, 2025-11-25 session to 2026-07-28", &gate, legacy(&gate, &session, "up_sum")),
-    ];
-    measured(cases, "the bare pass-through", PROXIED_GOAL)
+    let floor = || Case::new("bare pass-through", &pass, modern(&pass, "sum"));
+    let ours = || Case::new("portcullis, 2026-07-28 to 2026-07-28", &gate, modern(&gate, "up_sum"));
+    let old =
+        Case::new("portcullis, 2025-11-25 session to 2026-07-28", &gate, legacy(&gate, &session, "up_sum"));
+    let mut page = measured([floor(), ours(), old], "the bare pass-through", PROXIED_GOAL)?;
+    let cases = [floor().over(WIDE), ours().over(WIDE)];
+    let table = measured(cases, "the bare pass-through", PROXIED_GOAL)?;
+    page.push_str(&format!("\nOver {WIDE} connections:\n\n{table}"));
+    page.push_str(&added_time(floor().over(NARROW), ours().over(NARROW))?);
+    match peer(&upstream)? {
+        Some(peer) => {
+            let slow = Case::new("FastMCP's proxy, default settings", &peer, modern(&peer, "sum"));
+            let table = measured([ours(), slow.slowly()], "portcullis", 100.0)?;
+            page.push_str(&format!(
+                "\nBeside the proxy of FastMCP, which is to take 100 times as much:\n\n{table}"
+            ));
+        }
+        None => page.push_str("\nFastMCP is not measured: `cargo xtask beds` installs it.\n"),
+    }
+    Ok(page)
+}
+
+/// What the gate adds to the time of a call where nobody has to wait for a turn.
+fn added_time(floor: Case<'_>, ours: Case<'_>) -> Result<String> {
+    let mut cases = [floor, ours];
+    measure(&mut cases)?;
+    let [floor, ours] = cases.map(|mut case| {
+        case.times.sort();
+        case.times[case.times.len() / 2]
+    });
+    let added = ours.saturating_sub(floor);
+    Ok(format!(
+        "\nOver {NARROW} connections half of the calls take at most {} us through the bare pass-through and {} us through \
+         portcullis: {} us are added ({:.2} times).\n",
+        floor.as_micros(),
+        ours.as_micros(),
+        added.as_micros(),
+        ours.as_secs_f64() / floor.as_secs_f64()
+    ))
+}
+
+/// The proxy of FastMCP before the same server, where the beds have it.
+fn peer(upstream: &Server) -> Result<Option<Server>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let Ok(beds) = fs::read(root.join("../.beds/env.json")) else { return Ok(None) };
+    let beds: Value = serde_json::from_slice(&beds).context(".beds/env.json is broken")?;
+    let Some(python) = beds["python"].as_str() else { return Ok(None) };
+    let mut command = Command::new(python);
+    command.arg(root.join("fastmcp_proxy.py")).arg(format!("http://{}/mcp", upstream.addr));
+    started(command).map(Some)
 }
 
 impl<'a> Case<'a> {
     fn new(name: &'static str, server: &'a Server, request: String) -> Self {
-        Self { name, server, request, ticks: 0, wall: Duration::ZERO }
+        let (ticks, wall, times) = (0, Duration::ZERO, Vec::new());
+        Self { name, server, request, connections: CONNECTIONS, calls: SLICE, ticks, wall, times }
+    }
+
+    /// Over so many connections.
+    fn over(self, connections: usize) -> Self {
+        Self { connections, ..self }
+    }
+
+    /// Fewer calls, each of which is slow.
+    fn slowly(self) -> Self {
+        Self { calls: SLOW_SLICE, ..self }
     }
 
     /// So many calls over all connections, and what they cost the server.
     fn slice(&mut self, calls: usize) -> Result<()> {
         let pid = self.server.child.id();
-        let (server, base) = (self.server, self.request.as_str());
+        let (server, base, connections) = (self.server, self.request.as_str(), self.connections);
         let (before, started) = (cpu_ticks(pid)?, Instant::now());
-        std::thread::scope(|scope| {
-            let clients: Vec<_> = (0..CONNECTIONS)
+        let times = std::thread::scope(|scope| {
+            let clients: Vec<_> = (0..connections)
                 .map(|connection| {
-                    // Ids are a session's own: no two connections may use one at once. Each is one digit.
-                    let request = base.replacen("\"id\":7", &format!("\"id\":{connection}"), 1);
-                    scope.spawn(move || client(server, &request, calls / CONNECTIONS))
+                    // Ids are a session's own: no two connections may use one at once. Each has the same length.
+                    let id =
+                        format!("\"id\":{}", if connections > 10 { 10 + connection } else { connection });
+                    let request = renumbered(base, &id);
+                    scope.spawn(move || client(server, &request, calls / connections))
                 })
                 .collect();
-            clients.into_iter().try_for_each(|client| client.join().expect("a client does not panic"))
+            let joined = clients.into_iter().map(|client| client.join().expect("a client does not panic"));
+            joined.collect::<Result<Vec<_>>>()
         })?;
+        self.times.extend(times.into_iter().flatten());
         self.wall += started.elapsed();
         self.ticks += cpu_ticks(pid)? - before;
         Ok(())
@@ -149,22 +220,37 @@ impl<'a> Case<'a> {
 
     /// CPU of one call, in microseconds.
     fn cost(&self, ticks_per_second: f64) -> f64 {
-        self.ticks as f64 / ticks_per_second * 1e6 / (SLICES * SLICE) as f64
+        self.ticks as f64 / ticks_per_second * 1e6 / (SLICES * self.calls) as f64
     }
 }
 
 /// Lets the cases take turns, and puts them into a table.
 fn measured<const N: usize>(mut cases: [Case<'_>; N], floor: &str, goal: f64) -> Result<String> {
-    for case in &mut cases {
-        case.slice(SLICE / 4)?;
+    measure(&mut cases)?;
+    table(&cases, floor, goal)
+}
+
+/// Lets the cases take turns.
+fn measure(cases: &mut [Case<'_>]) -> Result<()> {
+    for case in &mut *cases {
+        case.slice(case.calls / 4)?;
         (case.ticks, case.wall) = (0, Duration::ZERO);
+        case.times.clear();
     }
     for _ in 0..SLICES {
-        for case in &mut cases {
-            case.slice(SLICE)?;
+        for case in &mut *cases {
+            case.slice(case.calls)?;
         }
     }
-    table(&cases, floor, goal)
+    Ok(())
+}
+
+/// The request with another id, which stands in its body.
+fn renumbered(request: &str, id: &str) -> String {
+    let (head, body) = request.split_once("\r\n\r\n").unwrap_or((request, ""));
+    let body = body.replacen("\"id\":7", id, 1);
+    let fields: Vec<&str> = head.split("\r\n").filter(|field| !field.starts_with("content-length")).collect();
+    format!("{}\r\ncontent-length: {}\r\n\r\n{body}", fields.join("\r\n"), body.len())
 }
 
 fn request(server: &Server, path: &str, fields: &str, body: &str) -> String {
@@ -255,11 +341,13 @@ fn ask(stream: &mut TcpStream, request: &str) -> Result<String> {
 }
 
 /// One connection, one call after the other. Every answer must be the sum.
-fn client(server: &Server, request: &str, calls: usize) -> Result<()> {
+fn client(server: &Server, request: &str, calls: usize) -> Result<Vec<Duration>> {
     let mut stream = TcpStream::connect(server.addr)?;
     stream.set_nodelay(true)?;
     let mut buffer = vec![0; 16 * 1024];
+    let mut times = Vec::with_capacity(calls);
     for _ in 0..calls {
+        let asked = Instant::now();
         stream.write_all(request.as_bytes())?;
         let mut length = 0;
         while !whole(&buffer[..length]) {
@@ -267,10 +355,11 @@ fn client(server: &Server, request: &str, calls: usize) -> Result<()> {
             ensure!(got > 0, "closed: {}", String::from_utf8_lossy(&buffer[..length]));
             length += got;
         }
+        times.push(asked.elapsed());
         let answer = String::from_utf8_lossy(&buffer[..length]);
         ensure!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"sum\":42"), "{answer}");
     }
-    Ok(())
+    Ok(times)
 }
 
 /// Whether a head and the body it announces are there.
@@ -356,7 +445,7 @@ fn table(cases: &[Case<'_>], floor: &str, goal: f64) -> Result<String> {
         format!("| | CPU per call | times {floor} | calls per second |\n| --- | --- | --- | --- |\n");
     for case in cases {
         let cost = case.cost(ticks);
-        let rate = (SLICES * SLICE) as f64 / case.wall.as_secs_f64();
+        let rate = (SLICES * case.calls) as f64 / case.wall.as_secs_f64();
         page.push_str(&format!("| {} | {cost:.1} us | {:.2} | {rate:.0} |\n", case.name, cost / base));
     }
     page.push_str(&format!("\nGoal: {goal:.0} times {floor}.\n"));
