@@ -27,6 +27,7 @@ mod validate;
 mod window;
 
 use std::{
+    collections::BTreeSet,
     panic::AssertUnwindSafe,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
@@ -375,6 +376,17 @@ impl Gate {
         let is_source = |name: &str| snapshot.catalogue.tools().iter().any(|tool| *tool.source == *name);
         let open = self.breakers.open(tokio::time::Instant::now()).into_iter();
         open.map(|name| OpenBreaker { is_source: is_source(&name), name }).collect()
+    }
+
+    /// All metrics as OpenMetrics text, as of now.
+    #[must_use]
+    pub fn encoded_metrics(&self) -> String {
+        let snapshot = self.snapshot();
+        let open = self.breakers.open(tokio::time::Instant::now());
+        let sources: BTreeSet<&str> = snapshot.catalogue.tools().iter().map(|tool| &*tool.source).collect();
+        self.metrics()
+            .set_breakers(sources.iter().map(|name| (*name, open.iter().any(|one| **one == **name))));
+        self.metrics().encode()
     }
 
     /// True while the audit log cannot be written: every call is refused, since nothing happens that is not

@@ -49,6 +49,7 @@ pub struct Metrics {
     http_duration: Family<Endpoint, Histogram>,
     upstream_up: Family<Server, Gauge>,
     upstream_quarantined: Family<Server, Gauge>,
+    breaker_open: Family<BreakerOf, Gauge>,
     upstream_tools: Family<ServerTools, Gauge>,
     upstream_restarts: Family<Server, Counter>,
     upstream_suspicious: Family<ServerSuspicion, Counter>,
@@ -121,6 +122,7 @@ labels! {
     Client { client_id: String }
     CacheResult { result: &'static str }
     Server { server: Arc<str> }
+    BreakerOf { source: Arc<str> }
     ServerTools { server: Arc<str>, state: &'static str }
     ServerSuspicion { server: Arc<str>, kind: &'static str }
 }
@@ -147,6 +149,7 @@ impl Metrics {
             http_duration: Family::new_with_constructor(seconds),
             upstream_up: Family::default(),
             upstream_quarantined: Family::default(),
+            breaker_open: Family::default(),
             upstream_tools: Family::default(),
             upstream_restarts: Family::default(),
             upstream_suspicious: Family::default(),
@@ -264,6 +267,12 @@ impl Metrics {
 
     fn register_tool_servers(&mut self) {
         self.add(
+            "source_breaker_open",
+            "Whether a source is left alone for now, since it kept failing",
+            "gauge",
+            self.breaker_open.clone(),
+        );
+        self.add(
             "mcp_upstream_up",
             "Whether a tool server behind us is connected",
             "gauge",
@@ -342,6 +351,14 @@ impl Metrics {
         if sample.process_cpu_seconds > *seen {
             self.process_cpu.inc_by(sample.process_cpu_seconds - *seen);
             *seen = sample.process_cpu_seconds;
+        }
+    }
+
+    /// Which of these sources are left alone at this moment.
+    pub(crate) fn set_breakers<'a>(&self, sources: impl Iterator<Item = (&'a str, bool)>) {
+        self.breaker_open.clear();
+        for (source, is_open) in sources {
+            self.breaker_open.get_or_create(&BreakerOf { source: source.into() }).set(is_open.into());
         }
     }
 

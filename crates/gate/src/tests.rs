@@ -571,6 +571,8 @@ async fn a_breaker_opens_and_spares_the_source() {
     assert_eq!(answer.result.unwrap_err().code, Code::Unavailable);
     assert_eq!(house.shaky.runs.load(SeqCst), 5);
     assert_eq!(house.open_breakers(), "shaky");
+    let metrics = house.gate.encoded_metrics();
+    assert!(metrics.contains("source_breaker_open{source=\"shaky\"} 1"), "{metrics}");
 }
 
 #[tokio::test]

@@ -157,6 +157,6 @@ impl Road for Through {
     }
 
     fn metrics(&self) -> String {
-        self.0.metrics().encode()
+        self.0.encoded_metrics()
     }
 }
