@@ -145,6 +145,18 @@ fn check_oauth(faults: &mut Faults<'_>, upstream: &UpstreamConfig) {
     if let Some(header) = upstream.headers.keys().find(|name| name.eq_ignore_ascii_case("authorization")) {
         faults.add(&["headers", header], "`oauth` says what goes out here; one of the two is too many");
     }
+    if let Some(url) = upstream.url.as_deref().and_then(|text| place::parse_url(text).ok())
+        && url.scheme() == "http"
+        && !upstream.allow_private.contains(&format!(
+            "{}:{}",
+            url.host_str().unwrap_or_default(),
+            place::port(&url)
+        ))
+    {
+        let text =
+            "tokens go over https; plain http is for places on our own network, which `allow_private` names";
+        faults.add(&["url"], text);
+    }
     for (member, text) in oauth.check() {
         faults.add(&["oauth", member], text);
     }

@@ -93,6 +93,8 @@ struct Flow {
     /// What it gave us.
     memory: InMemoryCredentialStore,
     is_restored: bool,
+    /// What the server said that wants a login, until there was one.
+    wanted: Option<Challenge>,
     /// How often in a row we were refused, and since when.
     vain: Option<(u32, Instant)>,
 }
@@ -124,6 +126,7 @@ struct Kept {
 }
 
 /// What a server says that wants a token, or another one.
+#[derive(Clone)]
 pub(crate) struct Challenge {
     said: Option<String>,
     /// True where the token is one, but not enough.
@@ -147,6 +150,12 @@ impl Challenge {
             }
             _ => None,
         }
+    }
+
+    /// The scopes that the token has not, where that is what is wrong with it.
+    fn more(&self, url: &Url) -> Option<String> {
+        let said = self.said.as_ref().filter(|_| self.wants_more)?;
+        Some(WWWAuthenticateParams::parse(said, url).scope.unwrap_or_default())
     }
 }
 
@@ -214,19 +223,28 @@ impl OAuth {
         if self.bearer.load().as_ref().is_some_and(|bearer| Some(&bearer.value) != used) {
             return Ok(());
         }
-        flow.count_vain(self.is_proved.swap(false, Ordering::Relaxed))?;
         self.restore(&mut flow).await.map_err(refused)?;
+        let can_try = self.is_machine() || self.means.is_trial;
+        let can_refresh = !challenge.wants_more && flow.can_refresh().await?;
+        if !can_try && !can_refresh {
+            // Nobody is asked who is not there, and the authorization server is left alone.
+            flow.wanted = Some(challenge.clone());
+            return Err(UpstreamError::LoginWanted(self.means.server.clone()));
+        }
+        flow.count_vain(self.is_proved.swap(false, Ordering::Relaxed))?;
         self.discover(&mut flow, challenge.said.as_deref()).await?;
         if self.is_machine() {
             return self.exchange(&mut flow).await;
         }
-        if !challenge.wants_more && self.refresh(&mut flow).await? {
+        if can_refresh && self.refresh(&mut flow).await? {
             return self.adopt(&mut flow).await;
         }
-        if !self.means.is_trial {
+        if !can_try {
+            flow.wanted = Some(challenge.clone());
             return Err(UpstreamError::LoginWanted(self.means.server.clone()));
         }
-        let page = self.begin_login(&mut flow, NO_LISTENER, challenge.wants_more).await?;
+        let more = challenge.more(&self.means.url);
+        let page = self.begin_login(&mut flow, NO_LISTENER, more.as_deref()).await?;
         let back = self.web.visit(&page, NO_LISTENER).await?;
         self.end_login(&mut flow, &back).await
     }
@@ -239,15 +257,19 @@ impl OAuth {
         }
         let mut flow = self.flow.lock().await;
         self.restore(&mut flow).await.map_err(refused)?;
-        self.discover(&mut flow, None).await?;
-        self.begin_login(&mut flow, redirect, false).await
+        let wanted = flow.wanted.clone();
+        self.discover(&mut flow, wanted.as_ref().and_then(|wanted| wanted.said.as_deref())).await?;
+        let more = wanted.and_then(|wanted| wanted.more(&self.means.url));
+        self.begin_login(&mut flow, redirect, more.as_deref()).await
     }
 
     /// Ends it, with the address that the person came back with.
     pub(crate) async fn finish(&self, callback: &str) -> Result<(), UpstreamError> {
         let mut flow = self.flow.lock().await;
         flow.vain = None;
-        self.end_login(&mut flow, callback).await
+        self.end_login(&mut flow, callback).await?;
+        flow.wanted = None;
+        Ok(())
     }
 
     /// Forgets what was granted.
@@ -341,12 +363,17 @@ impl OAuth {
 
     /// True where the refresh token was exchanged for others; false where there is none that is good.
     async fn refresh(&self, flow: &mut Flow) -> Result<bool, UpstreamError> {
-        let stored = flow.memory.load().await.map_err(not_let_in)?;
-        let can = flow.client.is_some() && json!(stored)["token_response"]["refresh_token"].is_string();
+        let can = flow.can_refresh().await?;
         let Some(manager) = flow.manager.as_ref().filter(|_| can) else { return Ok(false) };
         match manager.refresh_token().await {
             Ok(_) => Ok(true),
-            Err(AuthError::AuthorizationRequired | AuthError::TokenRefreshRejected(_)) => Ok(false),
+            Err(AuthError::AuthorizationRequired | AuthError::TokenRefreshRejected(_)) => {
+                // It is worth nothing any more, and is not tried again.
+                flow.memory.clear().await.map_err(not_let_in)?;
+                self.bearer.store(None);
+                self.means.grants.grant(&self.means.server, None).await.map_err(refused)?;
+                Ok(false)
+            }
             Err(error) => Err(not_let_in(error)),
         }
     }
@@ -356,16 +383,16 @@ impl OAuth {
         &self,
         flow: &mut Flow,
         redirect: &str,
-        wants_more: bool,
+        more: Option<&str>,
     ) -> Result<String, UpstreamError> {
         let Flow { manager: Some(manager), found: Some(found), client, .. } = flow else {
             return Err(no_flow());
         };
-        let wanted = &self.means.config.scopes;
-        let scopes = match wanted.is_empty() {
-            _ if wants_more => manager.select_scopes(Some(&wanted.join(" ")), &[]),
-            true => manager.select_initial_scopes(&[]).await,
-            false => wanted.clone(),
+        let named = &self.means.config.scopes;
+        let scopes = match (more, named.is_empty()) {
+            (Some(more), _) => manager.select_scopes(Some(&format!("{} {more}", named.join(" "))), &[]),
+            (None, true) => manager.select_initial_scopes(&[]).await,
+            (None, false) => named.clone(),
         };
         let known = client.take().filter(|known| known.redirect_uri == redirect);
         let registered = match known {
@@ -483,6 +510,12 @@ impl OAuth {
 }
 
 impl Flow {
+    /// True where there is something that can be exchanged for another token without a person.
+    async fn can_refresh(&self) -> Result<bool, UpstreamError> {
+        let stored = self.memory.load().await.map_err(not_let_in)?;
+        Ok(self.client.is_some() && json!(stored)["token_response"]["refresh_token"].is_string())
+    }
+
     /// Counts a refusal.
     ///
     /// Error: there were too many in a row.

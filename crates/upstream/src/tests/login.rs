@@ -41,6 +41,12 @@ struct All {
     /// How long tokens are said to live, in seconds.
     lives: u64,
     given: u32,
+    /// How often the authorization server was asked what it is.
+    discovered: u32,
+    /// True where no token is taken.
+    refuses: bool,
+    /// The scope that no token has, where one is wanted.
+    needs: Option<&'static str>,
     /// What stands in place of the metadata of the authorization server.
     metadata: Option<Value>,
     /// What was asked of the token endpoint.
@@ -61,12 +67,16 @@ async fn serve(State(all): Shared, headers: HeaderMap, body: Bytes) -> Response 
     let mut all = all.lock().unwrap();
     let sent = headers.get(header::AUTHORIZATION).map_or("-", |value| value.to_str().unwrap()).to_owned();
     all.seen.push(sent.clone());
-    if all.good.is_empty() || sent != format!("Bearer {}", all.good) {
+    if all.refuses || sent != format!("Bearer {}", all.good) {
         let said = format!(
             "Bearer resource_metadata=\"{}/.well-known/oauth-protected-resource/mcp\", scope=\"tools\"",
             all.origin
         );
         return (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, said)]).into_response();
+    }
+    if let Some(needs) = all.needs {
+        let said = format!("Bearer error=\"insufficient_scope\", scope=\"{needs}\"");
+        return (StatusCode::FORBIDDEN, [(header::WWW_AUTHENTICATE, said)]).into_response();
     }
     let asked: Value = serde_json::from_slice(&body).unwrap_or_default();
     let result = match asked["method"].as_str().unwrap_or_default() {
@@ -91,7 +101,8 @@ async fn resource(State(all): Shared) -> Response {
 }
 
 async fn metadata(State(all): Shared) -> Response {
-    let all = all.lock().unwrap();
+    let mut all = all.lock().unwrap();
+    all.discovered += 1;
     let origin = &all.origin;
     let own = json!({
         "issuer": origin,
@@ -212,8 +223,12 @@ async fn a_person_logs_in_once() {
     let room = bed.open(&grants).await;
     assert!(room.names().is_empty());
     assert_eq!(stands(&room).await, "wanted");
-    let fault = operate(&room, "upstream_restart", json!({ "server": "docs" })).await.unwrap_err();
-    assert!(fault.text.contains("portcullis upstream login docs"), "{fault:?}");
+    // However often it is asked, that is what is said, and nobody else is asked for it.
+    for _ in 0..6 {
+        let fault = operate(&room, "upstream_restart", json!({ "server": "docs" })).await.unwrap_err();
+        assert!(fault.text.contains("portcullis upstream login docs"), "{fault:?}");
+    }
+    assert_eq!(bed.all(|all| all.discovered), 0);
 
     log_in(&room).await;
     assert_eq!(stands(&room).await, "granted");
@@ -246,8 +261,20 @@ async fn a_person_logs_in_once() {
     let fault = room.plain("docs_do", "{}").await.unwrap_err();
     assert_eq!(fault.code, Code::Unavailable);
     assert!(fault.text.contains("portcullis upstream login docs"), "{fault:?}");
+    // What was refused is not tried again.
+    let asked = bed.all(|all| all.asked.len());
+    assert!(room.plain("docs_do", "{}").await.is_err());
+    assert_eq!(bed.all(|all| all.asked.len()), asked);
     log_in(&room).await;
     assert!(room.plain("docs_do", "{}").await.is_ok());
+
+    // It wants more than was granted: the next login asks for that as well.
+    bed.all(|all| all.needs = Some("admin"));
+    let fault = room.plain("docs_do", "{}").await.unwrap_err();
+    assert!(fault.text.contains("portcullis upstream login docs"), "{fault:?}");
+    let begun = json!({ "server": "docs", "redirect_uri": BACK });
+    let page = operate(&room, "upstream_login", begun).await.unwrap()["authorization_url"].to_string();
+    assert!(page.contains("scope=tools+admin") || page.contains("scope=admin+tools"), "{page}");
     room.provider.close().await;
 }
 
@@ -341,17 +368,14 @@ async fn a_client_logs_in_by_itself() {
     assert!(grants.granted("docs").await.unwrap().is_none());
     // A server that takes nothing is not asked for ever.
     bed.all(|all| all.seen.clear());
-    let all = Arc::clone(&bed.all);
-    let spoiling = tokio::spawn(async move {
-        loop {
-            all.lock().unwrap().good = String::new();
-            tokio::task::yield_now().await;
-        }
-    });
+    bed.all(|all| all.refuses = true);
     let fault = room.plain("docs_do", "{}").await.unwrap_err();
-    spoiling.abort();
     assert!(fault.text.contains("refuses every token"), "{fault:?}");
-    assert!(bed.all(|all| all.seen.len()) <= 8);
+    for _ in 0..5 {
+        assert!(room.plain("docs_do", "{}").await.is_err());
+    }
+    assert!(bed.all(|all| all.seen.len()) <= 20, "{:?}", bed.all(|all| all.seen.len()));
+    assert_eq!(bed.all(|all| all.asked.len()), 2 + 3);
     room.provider.close().await;
 }
 
@@ -389,6 +413,7 @@ async fn what_is_wrong_with_the_section_is_said() {
         (one(json!({ "client_metadata_url": "http://x/y" })), "no https URL with a path"),
         (one(json!({ "scopes": ["a b"] })), "is no scope"),
         (json!({ "docs": { "command": ["x"], "oauth": {} } }), "for a server with a url"),
+        (json!({ "docs": { "url": "http://docs.example.com/mcp", "oauth": {} } }), "tokens go over https"),
         (
             json!({ "docs": { "url": "tls://docs.example.com:9", "protocol": "jsonl", "oauth": {} } }),
             "over http and https",
