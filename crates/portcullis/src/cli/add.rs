@@ -1,6 +1,6 @@
 //! `portcullis upstream add`: another tool server in the configuration, after it was tried.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Args;
 use serde_json::{Map, Value, json};
@@ -12,7 +12,7 @@ use super::{
     probe::{parts, place_of, show},
 };
 use crate::{
-    config::{self, add},
+    config::{self, Loaded, add},
     data,
 };
 
@@ -72,9 +72,9 @@ pub(super) async fn run(args: &AddArgs, globals: &Globals, out: &Out) -> Result<
     let text = std::fs::read_to_string(&file).map_err(|e| failed(format!("{shown} cannot be read: {e}")))?;
     let edited = add::with_upstream(&text, &args.name, &server)
         .map_err(|why| failed(format!("{shown}: {why}; --print shows the lines to add by hand")))?;
-    check(&file, &edited, out)?;
+    let loaded = check(&file, &edited, out)?;
     if !args.no_probe && !args.oauth {
-        try_out(&file, &edited, &args.name, out).await?;
+        try_out(&loaded, &args.name, out).await?;
     }
     data::replace(&file, edited.as_bytes()).map_err(|e| failed(format!("{shown} cannot be written: {e}")))?;
     if out.json {
@@ -134,37 +134,30 @@ fn leads_home(url: &str) -> bool {
     place::literal(&url).map_or(url.host_str() == Some("localhost"), is_private)
 }
 
-/// The file as it would be has to be as good as it was.
-fn check(file: &Path, edited: &str, out: &Out) -> Result<(), Failure> {
-    let folder = file.parent().unwrap_or(Path::new("")).to_owned();
+/// The file as it would be, which has to be as good as it was.
+fn check(file: &Path, edited: &str, out: &Out) -> Result<Loaded, Failure> {
     let name = file.display().to_string();
+    let whole = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    let folder = whole.parent().unwrap_or(Path::new("/")).to_owned();
     let examined =
         config::examine_text(&name, edited, folder, &data::environment).and_then(|mut examined| {
             let faults = examined.loaded.config.check();
             examined.add(faults);
             examined.whole()
         });
-    examined.map(drop).map_err(|problems| {
+    examined.map_err(|problems| {
         out.problems(&problems);
         Failure::new(Exit::Failed, "nothing is written: the configuration would not be good with it")
     })
 }
 
-fn folder_of(file: &Path) -> PathBuf {
-    let whole = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-    whole.parent().unwrap_or(Path::new("/")).to_owned()
-}
-
 /// Connects to it once, as it would be written.
-async fn try_out(file: &Path, edited: &str, name: &str, out: &Out) -> Result<(), Failure> {
+async fn try_out(loaded: &Loaded, name: &str, out: &Out) -> Result<(), Failure> {
     let failed = |text: String| Failure::new(Exit::Failed, text);
-    let name_of_file = file.display().to_string();
-    let examined = config::examine_text(&name_of_file, edited, folder_of(file), &data::environment)
-        .map_err(|_| failed("the configuration cannot be taken".to_owned()))?;
-    let found = examined.loaded.config.upstreams.as_ref().and_then(|all| all.0.get(name));
+    let found = loaded.config.upstreams.as_ref().and_then(|all| all.0.get(name));
     let server: UpstreamConfig =
         found.cloned().ok_or_else(|| failed(format!("{name:?} is not in the configuration")))?;
-    let report = upstream::probe(server, &parts(&examined.loaded.base_dir), &Trial::Nothing, |_| {}).await;
+    let report = upstream::probe(server, &parts(&loaded.base_dir), &Trial::Nothing, |_| {}).await;
     let report = report.map_err(|faults| {
         let said: Vec<String> = faults.iter().map(|fault| fault.text.clone()).collect();
         failed(said.join("; "))
