@@ -51,7 +51,7 @@ def misbehave(call, arguments, meta):
     if HOW == "silent":
         return
     elif HOW == "late":
-        return later(2.0 if n == 1 else 1.0, answer, call, good)
+        return later(5.0 if n == 1 else 2.5, answer, call, good)
     elif HOW == "foreign_id":
         return send({"id": "nobody", "result": {"content": []}})
     elif HOW == "id_as_text":
