@@ -202,10 +202,8 @@ impl<'a> Case<'a> {
         let times = std::thread::scope(|scope| {
             let clients: Vec<_> = (0..connections)
                 .map(|connection| {
-                    // Ids are a session's own: no two connections may use one at once. Each has the same length.
-                    let id =
-                        format!("\"id\":{}", if connections > 10 { 10 + connection } else { connection });
-                    let request = renumbered(base, &id);
+                    // Ids are a session's own: no two connections may use one at once. Each has two digits.
+                    let request = base.replacen("\"id\":77", &format!("\"id\":{}", 10 + connection), 1);
                     scope.spawn(move || client(server, &request, calls / connections))
                 })
                 .collect();
@@ -245,14 +243,6 @@ fn measure(cases: &mut [Case<'_>]) -> Result<()> {
     Ok(())
 }
 
-/// The request with another id, which stands in its body.
-fn renumbered(request: &str, id: &str) -> String {
-    let (head, body) = request.split_once("\r\n\r\n").unwrap_or((request, ""));
-    let body = body.replacen("\"id\":7", id, 1);
-    let fields: Vec<&str> = head.split("\r\n").filter(|field| !field.starts_with("content-length")).collect();
-    format!("{}\r\ncontent-length: {}\r\n\r\n{body}", fields.join("\r\n"), body.len())
-}
-
 fn request(server: &Server, path: &str, fields: &str, body: &str) -> String {
     format!(
         "POST {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n\
@@ -278,7 +268,7 @@ fn modern(server: &Server, tool: &str) -> String {
         server,
         "/mcp",
         &fields,
-        &format!(r#"{{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{params}}}"#),
+        &format!(r#"{{"jsonrpc":"2.0","id":77,"method":"tools/call","params":{params}}}"#),
     )
 }
 
@@ -290,7 +280,7 @@ fn legacy(server: &Server, session: &str, tool: &str) -> String {
         server,
         "/mcp",
         &fields,
-        &format!(r#"{{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{params}}}"#),
+        &format!(r#"{{"jsonrpc":"2.0","id":77,"method":"tools/call","params":{params}}}"#),
     )
 }
 

@@ -49,11 +49,11 @@ pub struct Metrics {
     http_duration: Family<Endpoint, Histogram>,
     upstream_up: Family<Server, Gauge>,
     upstream_quarantined: Family<Server, Gauge>,
-    breaker_open: Family<BreakerOf, Gauge>,
     upstream_tools: Family<ServerTools, Gauge>,
     upstream_restarts: Family<Server, Counter>,
     upstream_suspicious: Family<ServerSuspicion, Counter>,
     api_errors: Family<ApiError, Counter>,
+    breaker_open: Family<BreakerOf, Gauge>,
     db_queries: Family<Query, Histogram>,
     limit_hits: Family<Client, Counter>,
     cache: Family<CacheResult, Counter>,
@@ -216,6 +216,12 @@ impl Metrics {
         );
         self.add("api_errors", "Errors of sources by status", "counter", self.api_errors.clone());
         self.add(
+            "source_breaker_open",
+            "Whether a source is left alone for now, since it kept failing",
+            "gauge",
+            self.breaker_open.clone(),
+        );
+        self.add(
             "db_query_duration_seconds",
             "How long queries took, by name",
             "histogram",
@@ -266,12 +272,6 @@ impl Metrics {
     }
 
     fn register_tool_servers(&mut self) {
-        self.add(
-            "source_breaker_open",
-            "Whether a source is left alone for now, since it kept failing",
-            "gauge",
-            self.breaker_open.clone(),
-        );
         self.add(
             "mcp_upstream_up",
             "Whether a tool server behind us is connected",

@@ -45,6 +45,10 @@ struct Asked {
 pub(crate) fn tools() -> Vec<Arc<Tool>> {
     let server = json!({ "type": "string", "description": "The server, by its name in the configuration." });
     let one = closed_object(&json!({ "server": server }), &["server"]);
+    let and = |member: &str, most: u32, about: &str| {
+        let text = json!({ "type": "string", "maxLength": most, "description": about });
+        closed_object(&json!({ "server": server, member: text }), &["server", member])
+    };
     let named = json!({
         "server": server,
         "digests": {
@@ -89,12 +93,10 @@ pub(crate) fn tools() -> Vec<Arc<Tool>> {
             LOGIN,
             "Begins a login to a tool server that wants one (`oauth` in its configuration), and gives the page on which a person says yes. The caller must be a human.",
             Effect::Changes,
-            closed_object(
-                &json!({ "server": server, "redirect_uri": {
-                    "type": "string", "maxLength": 2_048,
-                    "description": "Where that page leads back to: an http URL on this machine, or an https URL.",
-                } }),
-                &["server", "redirect_uri"],
+            and(
+                "redirect_uri",
+                2_048,
+                "Where that page leads back to: an http URL on this machine, or an https URL.",
             ),
             json!({ "server": "docs", "redirect_uri": "http://127.0.0.1:33418/callback" }),
         ),
@@ -102,13 +104,7 @@ pub(crate) fn tools() -> Vec<Arc<Tool>> {
             LOGIN_FINISH,
             "Ends a login with the address that the person came back with, and connects to the server. The caller must be a human.",
             Effect::Changes,
-            closed_object(
-                &json!({ "server": server, "callback_url": {
-                    "type": "string", "maxLength": 16_384,
-                    "description": "That address, with the `code` and the `state` in it.",
-                } }),
-                &["server", "callback_url"],
-            ),
+            and("callback_url", 16_384, "That address, with the `code` and the `state` in it."),
             json!({ "server": "docs", "callback_url": "http://127.0.0.1:33418/callback?code=..&state=.." }),
         ),
         line(

@@ -251,6 +251,20 @@ fn needs(error: &mcp::PeerError<'_>) -> Option<serde_json::Value> {
     tool::json::parse(data.as_bytes()).ok()?.get("requiredCapabilities").cloned()
 }
 
+/// What went wrong and what was behind it, each said once.
+pub(crate) fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        cause = inner.source();
+    }
+    text
+}
+
 /// The beginning of a server's own words, in one line of visible characters.
 pub(crate) fn excerpt(text: &str) -> String {
     let start: String = text.chars().take(4 * EXCERPT_CHARS_MAX).collect();

@@ -32,7 +32,7 @@ use url::Url;
 pub use self::config::{GrantType, OAuthConfig, SigningAlgorithm};
 use self::web::Web;
 pub(crate) use self::web::is_this_machine;
-use crate::error::{UpstreamError, excerpt};
+use crate::error::{UpstreamError, excerpt, with_causes};
 
 /// How long before its end a token is renewed; less for those that do not live long.
 const EARLY: Duration = Duration::from_secs(30);
@@ -579,11 +579,5 @@ fn refused(error: StateError) -> UpstreamError {
 
 #[expect(clippy::needless_pass_by_value, reason = "it stands where errors are mapped")]
 fn not_let_in(error: AuthError) -> UpstreamError {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    denied(excerpt(&text))
+    denied(excerpt(&with_causes(&error)))
 }

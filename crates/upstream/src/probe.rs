@@ -18,7 +18,7 @@ use tool::{
 
 use crate::{
     config::{Config, PinMode, UpstreamConfig},
-    error::UpstreamError,
+    error::{UpstreamError, with_causes},
     news::Changes,
     open, sample,
     upstream::Upstream,
@@ -278,18 +278,9 @@ fn answer(question: &Question) -> Value {
 
 /// What went wrong, and what was behind it.
 fn said(error: &UpstreamError) -> String {
-    let mut text = format!("it {error}");
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        cause = inner.source();
-    }
     match error {
         UpstreamError::Answered(raw) => format!("it answered with the error {raw}"),
-        _ => text,
+        error => format!("it {}", with_causes(error)),
     }
 }
 

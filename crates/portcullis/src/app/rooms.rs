@@ -18,6 +18,7 @@ pub(super) struct Kit {
     pub(super) parts: Parts,
     /// What was taken of tool servers.
     pub(super) pins: Arc<dyn Pins>,
+    /// What was granted for them.
     pub(super) grants: Arc<dyn Grants>,
 }
 

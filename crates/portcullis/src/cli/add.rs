@@ -136,16 +136,7 @@ fn leads_home(url: &str) -> bool {
 
 /// The file as it would be, which has to be as good as it was.
 fn check(file: &Path, edited: &str, out: &Out) -> Result<Loaded, Failure> {
-    let name = file.display().to_string();
-    let whole = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-    let folder = whole.parent().unwrap_or(Path::new("/")).to_owned();
-    let examined =
-        config::examine_text(&name, edited, folder, &data::environment).and_then(|mut examined| {
-            let faults = examined.loaded.config.check();
-            examined.add(faults);
-            examined.whole()
-        });
-    examined.map_err(|problems| {
+    config::load_as(file, edited, &data::environment).map_err(|problems| {
         out.problems(&problems);
         Failure::new(Exit::Failed, "nothing is written: the configuration would not be good with it")
     })

@@ -214,13 +214,18 @@ async fn approve(reach: &Reach, args: &ApproveArgs, out: &Out) -> Result<(), Fai
     Ok(())
 }
 
-async fn restart(reach: &Reach, args: &OneArgs, out: &Out) -> Result<(), Failure> {
-    let answer = reach.call("upstream_restart", json!({ "server": args.server })).await?;
+/// Says that something is done: the whole answer for programs, a sentence for people.
+fn told(out: &Out, answer: &Value, sentence: &str) {
     if out.json {
         out.line(&answer.to_string());
     } else {
-        out.note(&format!("{} is connected anew", args.server));
+        out.note(sentence);
     }
+}
+
+async fn restart(reach: &Reach, args: &OneArgs, out: &Out) -> Result<(), Failure> {
+    let answer = reach.call("upstream_restart", json!({ "server": args.server })).await?;
+    told(out, &answer, &format!("{} is connected anew", args.server));
     Ok(())
 }
 
@@ -251,21 +256,13 @@ async fn login(reach: &Reach, args: &LoginArgs, out: &Out) -> Result<(), Failure
     };
     let answer =
         reach.call("upstream_login_finish", json!({ "server": args.server, "callback_url": back })).await?;
-    if out.json {
-        out.line(&answer.to_string());
-    } else {
-        out.note(&format!("logged in to {}", args.server));
-    }
+    told(out, &answer, &format!("logged in to {}", args.server));
     Ok(())
 }
 
 async fn logout(reach: &Reach, args: &OneArgs, out: &Out) -> Result<(), Failure> {
     let answer = reach.call("upstream_logout", json!({ "server": args.server })).await?;
-    if out.json {
-        out.line(&answer.to_string());
-    } else {
-        out.note(&format!("the login to {} is forgotten", args.server));
-    }
+    told(out, &answer, &format!("the login to {} is forgotten", args.server));
     Ok(())
 }
 

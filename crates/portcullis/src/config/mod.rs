@@ -58,7 +58,15 @@ pub(crate) struct Loaded {
 ///
 /// Error: everything that is wrong.
 pub(crate) fn load(path: &Path, lookup: Lookup<'_>) -> Result<Loaded, Problems> {
-    let mut examined = examine(path, lookup)?;
+    checked(examine(path, lookup)?)
+}
+
+/// The same for a file that would have this text.
+pub(crate) fn load_as(path: &Path, text: &str, lookup: Lookup<'_>) -> Result<Loaded, Problems> {
+    checked(examine_as(path, text, lookup)?)
+}
+
+fn checked(mut examined: Examined) -> Result<Loaded, Problems> {
     let faults = examined.loaded.config.check();
     examined.add(faults);
     examined.whole()
@@ -75,12 +83,16 @@ pub(crate) fn examine(path: &Path, lookup: Lookup<'_>) -> Result<Examined, Probl
         let at = e.utf8_error().valid_up_to();
         Problems::single(&name, format!("the file is not UTF-8 text: byte {at} is wrong"))
     })?;
+    examine_as(path, &text, lookup)
+}
+
+fn examine_as(path: &Path, text: &str, lookup: Lookup<'_>) -> Result<Examined, Problems> {
     let base_dir = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),
     };
     let base_dir = std::path::absolute(&base_dir).unwrap_or(base_dir);
-    let mut examined = examine_text(&name, &text, base_dir, lookup)?;
+    let mut examined = examine_text(&path.display().to_string(), text, base_dir, lookup)?;
     examined.loaded.file = Some(path.to_owned());
     examined.loaded.takes_placeholders = secrets::placeholders_allowed(lookup);
     Ok(examined)

@@ -37,13 +37,7 @@ fn kill_under_load_loses_no_answered_call() {
         app.restart();
     }
     let answered = answered.into_inner().unwrap();
-    let recorded = recorded(&app);
-    let mut wrong: Vec<String> =
-        answered.difference(&recorded).map(|id| format!("{id} was answered and is not in the log")).collect();
-    let verified = app.cli(&["audit", "verify"]);
-    if verified.code != 0 {
-        wrong.push(format!("{verified:?}"));
-    }
+    let wrong = unrecorded(&app, &answered);
     assert!(answered.len() >= 20, "only {} calls were answered", answered.len());
     battery::conclude(
         "kill_audit",
@@ -110,8 +104,20 @@ fn no_secret_is_in_the_log() {
     assert!(line.contains(r#""address":"127.0.0.1""#), "a failed login says so, and from where: {line}");
 }
 
+/// What is wrong with the log after these calls were answered: those that are not in it, and that it does not verify.
+pub(crate) fn unrecorded(app: &App, answered: &BTreeSet<String>) -> Vec<String> {
+    let recorded = recorded(app);
+    let lost = answered.difference(&recorded);
+    let mut wrong: Vec<String> = lost.map(|id| format!("{id} was answered and is not in the log")).collect();
+    let verified = app.cli(&["audit", "verify"]);
+    if verified.code != 0 {
+        wrong.push(format!("{verified:?}"));
+    }
+    wrong
+}
+
 /// The request ids of the calls that the log has an outcome of.
-pub(crate) fn recorded(app: &App) -> BTreeSet<String> {
+fn recorded(app: &App) -> BTreeSet<String> {
     let mut ids = BTreeSet::new();
     for entry in fs::read_dir(app.data().join("audit")).unwrap() {
         let path = entry.unwrap().path();

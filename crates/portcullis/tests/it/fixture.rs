@@ -20,14 +20,18 @@ impl Fixture {
     /// One that speaks HTTP on a port of its own; nothing where it was not built.
     pub(crate) fn start() -> Option<Self> {
         let mut command = Command::new(program()?);
-        command.args(["--http", "127.0.0.1:0"]).stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut server = command.spawn().unwrap();
+        Some(Self::of(command.args(["--http", "127.0.0.1:0"])))
+    }
+
+    /// Any server that says its URL in the first line that it prints.
+    pub(crate) fn of(command: &mut Command) -> Self {
+        let mut server = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let mut url = String::new();
         BufReader::new(server.stdout.take().unwrap()).read_line(&mut url).unwrap();
         let url = url.trim().to_owned();
         let authority = url.trim_start_matches("http://").trim_end_matches("/mcp");
-        let addr = authority.parse().unwrap_or_else(|_| panic!("the fixture did not start: {url:?}"));
-        Some(Self { url, addr, server })
+        let addr = authority.parse().unwrap_or_else(|_| panic!("it did not start: {url:?}"));
+        Self { url, addr, server }
     }
 }
 

@@ -2,8 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader},
-    net::SocketAddr,
-    process::{Child, Stdio},
+    process::Stdio,
 };
 
 use serde_json::{Value, json};
@@ -11,37 +10,10 @@ use serde_json::{Value, json};
 use crate::{
     app::{App, alone, program, until},
     beds,
+    fixture::{self, Fixture},
     foreign::script,
     http::{exchange, request},
 };
-
-/// A server of FastMCP that wants a login. It is killed when it is dropped.
-struct Wants {
-    url: String,
-    addr: SocketAddr,
-    server: Child,
-}
-
-impl Wants {
-    fn start() -> Option<Self> {
-        let mut python = beds::program("python")?;
-        python.arg(script("fast_mcp_login.py")).stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut server = python.stderr(Stdio::null()).spawn().unwrap();
-        let mut url = String::new();
-        BufReader::new(server.stdout.take().unwrap()).read_line(&mut url).unwrap();
-        let url = url.trim().to_owned();
-        let authority = url.trim_start_matches("http://").trim_end_matches("/mcp");
-        let addr = authority.parse().unwrap_or_else(|_| panic!("it did not start: {url:?}"));
-        Some(Self { url, addr, server })
-    }
-}
-
-impl Drop for Wants {
-    fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
-    }
-}
 
 /// Opens a page as a browser does: the answer leads to the next one.
 fn open(url: &str) -> Option<String> {
@@ -74,7 +46,8 @@ fn greeted(app: &App) -> bool {
 
 #[test]
 fn a_person_logs_in_to_a_server_of_others_and_stays_so() {
-    let Some(wants) = Wants::start() else { return };
+    let Some(mut python) = beds::program("python") else { return };
+    let wants = Fixture::of(python.arg(script("fast_mcp_login.py")).stderr(Stdio::null()));
     let section = json!({ "wants": {
         "url": wants.url, "allow_private": [wants.addr.to_string()], "oauth": {}, "reads": ["greet"],
     } });
@@ -97,7 +70,7 @@ fn a_person_logs_in_to_a_server_of_others_and_stays_so() {
 
 #[test]
 fn one_is_added_from_the_command_line() {
-    let Some(program) = crate::fixture::program() else { return };
+    let Some(program) = fixture::program() else { return };
     let (program, home) = (program.to_str().unwrap(), tempfile::tempdir().unwrap());
     let file = home.path().join("portcullis.yaml");
     let add = |more: &[&str]| alone(home.path(), &[&["upstream", "add", "near"], more].concat());
