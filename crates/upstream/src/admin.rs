@@ -237,7 +237,7 @@ fn shown(server: &Upstream) -> Value {
             .collect::<Vec<_>>(),
     });
     if let Some(oauth) = server.oauth() {
-        shown["login"] = json!(if oauth.has_token() { "granted" } else { "wanted" });
+        shown["login"] = json!(if oauth.is_granted() { "granted" } else { "wanted" });
     }
     if server.is_program() {
         shown["restarts"] = json!(server.restarts().count);

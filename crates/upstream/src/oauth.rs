@@ -66,6 +66,8 @@ pub(crate) struct OAuth {
     means: Means,
     web: Arc<Web>,
     bearer: ArcSwapOption<Bearer>,
+    /// What the server said that wants a login, until there was one.
+    wanted: ArcSwapOption<Challenge>,
     /// True once the server took what it was given.
     is_proved: AtomicBool,
     flow: Mutex<Flow>,
@@ -88,13 +90,13 @@ struct Flow {
     manager: Option<AuthorizationManager>,
     /// The authorization server, as it was found last.
     found: Option<Found>,
-    /// Who we are to it.
+    /// Who we are to it, in what it gave us.
     client: Option<Registered>,
+    /// Who we are in the login that is under way. One that nobody ends changes nothing.
+    pending: Option<Registered>,
     /// What it gave us.
     memory: InMemoryCredentialStore,
     is_restored: bool,
-    /// What the server said that wants a login, until there was one.
-    wanted: Option<Challenge>,
     /// How often in a row we were refused, and since when.
     vain: Option<(u32, Instant)>,
 }
@@ -172,6 +174,7 @@ impl OAuth {
             web: Arc::new(web),
             means,
             bearer: ArcSwapOption::empty(),
+            wanted: ArcSwapOption::empty(),
             is_proved: AtomicBool::new(false),
             flow: Mutex::default(),
         })
@@ -228,8 +231,7 @@ impl OAuth {
         let can_refresh = !challenge.wants_more && flow.can_refresh().await?;
         if !can_try && !can_refresh {
             // Nobody is asked who is not there, and the authorization server is left alone.
-            flow.wanted = Some(challenge.clone());
-            return Err(UpstreamError::LoginWanted(self.means.server.clone()));
+            return Err(self.want_login(challenge));
         }
         flow.count_vain(self.is_proved.swap(false, Ordering::Relaxed))?;
         self.discover(&mut flow, challenge.said.as_deref()).await?;
@@ -240,13 +242,17 @@ impl OAuth {
             return self.adopt(&mut flow).await;
         }
         if !can_try {
-            flow.wanted = Some(challenge.clone());
-            return Err(UpstreamError::LoginWanted(self.means.server.clone()));
+            return Err(self.want_login(challenge));
         }
         let more = challenge.more(&self.means.url);
         let page = self.begin_login(&mut flow, NO_LISTENER, more.as_deref()).await?;
         let back = self.web.visit(&page, NO_LISTENER).await?;
         self.end_login(&mut flow, &back).await
+    }
+
+    fn want_login(&self, challenge: &Challenge) -> UpstreamError {
+        self.wanted.store(Some(Arc::new(challenge.clone())));
+        UpstreamError::LoginWanted(self.means.server.clone())
     }
 
     /// Begins a login by a person, who comes back to `redirect`, and gives the page to open.
@@ -257,7 +263,7 @@ impl OAuth {
         }
         let mut flow = self.flow.lock().await;
         self.restore(&mut flow).await.map_err(refused)?;
-        let wanted = flow.wanted.clone();
+        let wanted = self.wanted.load_full();
         self.discover(&mut flow, wanted.as_ref().and_then(|wanted| wanted.said.as_deref())).await?;
         let more = wanted.and_then(|wanted| wanted.more(&self.means.url));
         self.begin_login(&mut flow, redirect, more.as_deref()).await
@@ -267,9 +273,7 @@ impl OAuth {
     pub(crate) async fn finish(&self, callback: &str) -> Result<(), UpstreamError> {
         let mut flow = self.flow.lock().await;
         flow.vain = None;
-        self.end_login(&mut flow, callback).await?;
-        flow.wanted = None;
-        Ok(())
+        self.end_login(&mut flow, callback).await
     }
 
     /// Forgets what was granted.
@@ -277,6 +281,7 @@ impl OAuth {
         let mut flow = self.flow.lock().await;
         *flow = Flow { is_restored: true, ..Flow::default() };
         self.bearer.store(None);
+        self.wanted.store(None);
         self.means.grants.grant(&self.means.server, None).await
     }
 
@@ -286,9 +291,9 @@ impl OAuth {
         Some(Secret::new(value.to_str().ok()?.to_owned()))
     }
 
-    /// True where there is a token.
-    pub(crate) fn has_token(&self) -> bool {
-        self.bearer.load().is_some()
+    /// True where there is a token, and the server wants no other one.
+    pub(crate) fn is_granted(&self) -> bool {
+        self.bearer.load().is_some() && self.wanted.load().is_none()
     }
 
     fn is_machine(&self) -> bool {
@@ -385,7 +390,7 @@ impl OAuth {
         redirect: &str,
         more: Option<&str>,
     ) -> Result<String, UpstreamError> {
-        let Flow { manager: Some(manager), found: Some(found), client, .. } = flow else {
+        let Flow { manager: Some(manager), found: Some(found), client, pending, .. } = flow else {
             return Err(no_flow());
         };
         let named = &self.means.config.scopes;
@@ -394,13 +399,14 @@ impl OAuth {
             (None, true) => manager.select_initial_scopes(&[]).await,
             (None, false) => named.clone(),
         };
-        let known = client.take().filter(|known| known.redirect_uri == redirect);
+        let fits = |known: &&Registered| known.issuer == found.issuer && known.redirect_uri == redirect;
+        let known = client.iter().chain(pending.iter()).find(fits).cloned();
         let registered = match known {
             Some(known) => known,
             None => self.register(manager, found.clone(), redirect, &scopes).await?,
         };
         manager.configure_client(registered.config(scopes.clone())).map_err(not_let_in)?;
-        *client = Some(registered);
+        *pending = Some(registered);
         let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
         manager.get_authorization_url(&scopes).await.map_err(not_let_in)
     }
@@ -438,12 +444,18 @@ impl OAuth {
         if let Some((_, why)) = url.query_pairs().find(|(name, _)| name == "error") {
             return Err(denied(format!("the authorization server said {:?}", excerpt(&why))));
         }
-        let Some(manager) = &flow.manager else { return Err(no_flow()) };
+        let Flow { manager: Some(manager), pending: Some(pending), .. } = &mut *flow else {
+            return Err(no_flow());
+        };
+        // A token may have been renewed meanwhile, as who we were.
+        manager.configure_client(pending.config(Vec::new())).map_err(not_let_in)?;
         let back = AuthorizationCallback::from_redirect_url(callback).map_err(not_let_in)?;
         let exchanged = manager
             .exchange_code_for_token_with_issuer(&back.code, &back.csrf_token, back.issuer.as_deref())
             .await;
         exchanged.map_err(not_let_in)?;
+        flow.client = flow.pending.take();
+        self.wanted.store(None);
         self.adopt(flow).await
     }
 

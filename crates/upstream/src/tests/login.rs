@@ -41,6 +41,8 @@ struct All {
     /// How long tokens are said to live, in seconds.
     lives: u64,
     given: u32,
+    /// How many clients have registered.
+    registered: u32,
     /// How often the authorization server was asked what it is.
     discovered: u32,
     /// True where no token is taken.
@@ -115,8 +117,10 @@ async fn metadata(State(all): Shared) -> Response {
     Json(all.metadata.clone().unwrap_or(own)).into_response()
 }
 
-async fn register(Json(asked): Json<Value>) -> Response {
-    let given = json!({ "client_id": "made-now", "client_secret": "s3cret-of-the-client",
+async fn register(State(all): Shared, Json(asked): Json<Value>) -> Response {
+    let mut all = all.lock().unwrap();
+    all.registered += 1;
+    let given = json!({ "client_id": format!("made-{}", all.registered), "client_secret": "s3cret-of-the-client",
         "redirect_uris": asked["redirect_uris"], "client_name": asked["client_name"] });
     (StatusCode::CREATED, Json(given)).into_response()
 }
@@ -261,12 +265,27 @@ async fn a_person_logs_in_once() {
     let fault = room.plain("docs_do", "{}").await.unwrap_err();
     assert_eq!(fault.code, Code::Unavailable);
     assert!(fault.text.contains("portcullis upstream login docs"), "{fault:?}");
+    assert_eq!(stands(&room).await, "wanted");
     // What was refused is not tried again.
     let asked = bed.all(|all| all.asked.len());
     assert!(room.plain("docs_do", "{}").await.is_err());
     assert_eq!(bed.all(|all| all.asked.len()), asked);
     log_in(&room).await;
     assert!(room.plain("docs_do", "{}").await.is_ok());
+
+    // A login that nobody ends takes nothing away, whoever we would have been in it.
+    let begun = json!({ "server": "docs", "redirect_uri": "http://127.0.0.1:10/callback" });
+    operate(&room, "upstream_login", begun).await.unwrap();
+    let refresh = bed.all(|all| {
+        all.good = "revoked".to_owned();
+        all.refresh.clone()
+    });
+    assert!(room.plain("docs_do", "{}").await.is_ok());
+    let asked = bed.last_asked();
+    assert_eq!(
+        (&asked["grant_type"], asked.get("refresh_token")),
+        (&"refresh_token".to_owned(), refresh.as_ref())
+    );
 
     // It wants more than was granted: the next login asks for that as well.
     bed.all(|all| all.needs = Some("admin"));
