@@ -1,7 +1,12 @@
 //! What the tests need beside cargo: installed once, in the system where only the system has it (apt), else in
 //! `.beds`. `.beds/env.json` tells the tests where it is.
 
-use std::{fs, path::Path, process::Command, thread};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+};
 
 use anyhow::{Context, Result};
 use serde_json::json;
@@ -25,6 +30,7 @@ const PYTHON: &[(&str, &str)] = &[
     ),
     ("mcp==2.3.0", "the Python client of MCP, in both eras"),
     ("fastmcp==4.1.7", "the client that most Python tools are built on"),
+    ("ntc-templates==9.3.0", "templates for what devices print, and Python's own engine for them"),
     ("mcp-fuzzer==0.7.0", "sends an MCP server what it should refuse"),
 ];
 
@@ -125,6 +131,7 @@ fn places(beds: &Path) -> serde_json::Value {
         "python": bin.join("python"),
         "openapi_spec_validator": bin.join("openapi-spec-validator"),
         "schemathesis": bin.join("schemathesis"),
+        "ntc_templates": from_pypi(beds, "ntc_templates"),
         "fastmcp": bin.join("fastmcp"),
         "mcp_fuzzer": bin.join("mcp-fuzzer"),
         "chromium": "chromium",
@@ -137,6 +144,13 @@ fn places(beds: &Path) -> serde_json::Value {
         "server_filesystem": module("filesystem", "@modelcontextprotocol/server-filesystem/dist/index.js"),
         "mcp_remote": module("mcp-remote", "mcp-remote/dist/proxy.js"),
     })
+}
+
+/// The folder of a Python package, in the one `lib/python3.*` of the environment.
+fn from_pypi(beds: &Path, name: &str) -> Option<PathBuf> {
+    let versions = fs::read_dir(beds.join("venv/lib")).ok()?;
+    let folders = versions.flatten().map(|version| version.path().join("site-packages").join(name));
+    folders.into_iter().find(|folder| folder.is_dir())
 }
 
 fn venv_works() -> bool {

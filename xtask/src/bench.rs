@@ -1,8 +1,11 @@
 //! `cargo xtask bench`: what a call down the whole road costs, beside a bare server that answers the same.
 
-use anyhow::Result;
+use std::{fs, path::PathBuf, process::Command};
 
-use crate::shell::{cargo, run, step};
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use crate::shell::{cargo, root, run, step};
 
 /// Builds both servers as a newcomer does, and runs `bench/rest_call` on them.
 pub(crate) fn all(write: bool) -> Result<()> {
@@ -14,5 +17,26 @@ pub(crate) fn all(write: bool) -> Result<()> {
     if write {
         args.extend(["--", "--write"]);
     }
-    step("rest_call", || run(&mut cargo(&args)))
+    step("rest_call", || run(&mut cargo(&args)))?;
+    step("textfsm", textfsm)
+}
+
+/// Python's engine and ours on the same recorded outputs, where there are any: they are not part of the project.
+fn textfsm() -> Result<()> {
+    let places = fs::read(root().join(".beds/env.json"))
+        .context("there is no .beds/env.json; `cargo xtask beds` writes it")?;
+    let places: Value = serde_json::from_slice(&places).context(".beds/env.json is not JSON")?;
+    let place = |name: &str| places[name].as_str().with_context(|| format!("the beds have no {name}"));
+    let usual = || root().join("../shared/corpus");
+    let corpus = std::env::var_os("PORTCULLIS_CORPUS").map_or_else(usual, PathBuf::from);
+    let cases = corpus.join("textfsm-cases.jsonl");
+    if !cases.is_file() {
+        println!("    skipped: there is no {}; PORTCULLIS_CORPUS names the folder", cases.display());
+        return Ok(());
+    }
+    run(Command::new(place("python")?)
+        .arg(root().join("bench/textfsm.py"))
+        .arg(root().join("target/release/portcullis"))
+        .arg(cases)
+        .arg(place("ntc_templates")?))
 }

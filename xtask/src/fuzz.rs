@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use crate::shell::{cargo, program, root, run, step, target_dir};
 
 /// The targets in `fuzz/targets`.
-const TARGETS: &[&str] = &["envelope", "headers", "sse"];
+const TARGETS: &[&str] = &["envelope", "headers", "sse", "template"];
 
 /// What a run among the tests takes for each target, in seconds.
 pub(crate) const BRIEFLY: NonZeroU32 = NonZeroU32::new(10).unwrap();

@@ -21,7 +21,7 @@ cargo xtask test             installs what the tests need, then runs all of them
 cargo xtask beds             only installs what the tests need
 cargo xtask proof [--long]   the batteries (kill -9, bad input); writes docs/PROOF.md
 cargo xtask fuzz [SECONDS]   a fuzzer at what reads other people's bytes, 10 s a target or as many as said
-cargo xtask bench [--write]  what a call costs beside a bare server; --write keeps it in bench/RESULTS.md
+cargo xtask bench [--write]  what a call costs beside a bare server, and templates beside Python; --write keeps the first
 cargo xtask generate         writes the generated files anew: docs/faults.md, docs/configuration.md, the config schema
 ";
 

@@ -52,6 +52,17 @@ pub(super) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     (
+        "textfsm parse",
+        &[("portcullis textfsm parse --platform cisco_ios --command 'show version' < output", "its records")],
+    ),
+    (
+        "textfsm check",
+        &[(
+            "portcullis textfsm check --cases cases.jsonl --templates ntc",
+            "what templates make of texts, against what they should",
+        )],
+    ),
+    (
         "check",
         &[
             ("portcullis check portcullis.yaml", "everything that is wrong, with line and column"),

@@ -20,6 +20,7 @@ mod stdio;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
+mod textfsm;
 mod tools;
 mod upstream;
 mod whole;
@@ -109,6 +110,9 @@ enum Command {
     Health(health::HealthArgs),
     /// Print what an MCP client needs in its configuration to reach this server
     Install(install::InstallArgs),
+    /// Make records of what devices print, and try templates out
+    #[command(subcommand)]
+    Textfsm(textfsm::TextfsmCommand),
     /// Show the configuration as it is taken, or its schema
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -171,6 +175,7 @@ async fn run(cli: Cli, out: &Out) -> Result<(), Failure> {
         Command::Apply(args) => changes::apply(args, globals, out).await,
         Command::Health(args) => health::run(args, globals, out).await,
         Command::Install(args) => install::run(&args, globals, out),
+        Command::Textfsm(command) => textfsm::run(&command, out),
         Command::Config(command) => config::run(&command, globals, out),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -200,11 +200,7 @@ impl App {
     pub(crate) fn cli_with_input(&self, args: &[&str], input: &str) -> Said {
         let mut command = program(self.home.path());
         command.arg("--data").arg(self.data()).args(args);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        // A command that does not read its input closes it.
-        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-        said(child.wait_with_output().unwrap())
+        fed(command, input)
     }
 
     /// Makes a key through the command line and gives back its secret.
@@ -228,6 +224,21 @@ impl Drop for App {
 /// Runs the command line in an empty folder, where no server is.
 pub(crate) fn alone(home: &Path, args: &[&str]) -> Said {
     said(program(home).args(args).stdin(Stdio::null()).output().unwrap())
+}
+
+/// The same, with something on its standard input.
+pub(crate) fn alone_with_input(home: &Path, args: &[&str], input: &str) -> Said {
+    let mut command = program(home);
+    command.args(args);
+    fed(command, input)
+}
+
+fn fed(mut command: Command, input: &str) -> Said {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // A command that does not read its input closes it.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    said(child.wait_with_output().unwrap())
 }
 
 /// Copies a folder and all that is in it.

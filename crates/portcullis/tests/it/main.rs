@@ -39,5 +39,6 @@ mod sandbox;
 mod slow;
 mod suite;
 mod tenants;
+mod textfsm;
 mod toolsets;
 mod upstream;
