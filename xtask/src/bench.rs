@@ -35,7 +35,7 @@ fn textfsm() -> Result<()> {
         return Ok(());
     }
     run(Command::new(place("python")?)
-        .arg(root().join("bench/textfsm.py"))
+        .arg(root().join("bench/textfsm_python.py"))
         .arg(root().join("target/release/portcullis"))
         .arg(cases)
         .arg(place("ntc_templates")?))
