@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// How many templates stay compiled. Some hundred kilobytes each, where all their rules were met.
-const COMPILED_MAX: NonZeroUsize = NonZeroUsize::new(128).expect("it is not zero");
+const COMPILED_MAX: NonZeroUsize = NonZeroUsize::new(64).expect("it is not zero");
 /// The longest index, in bytes.
 const INDEX_BYTES_MAX: u64 = 4 << 20;
 

@@ -61,7 +61,7 @@ struct Run<'t> {
 /// What a value holds now.
 #[derive(Debug)]
 struct Slot {
-    /// What matched last, of a value that is no list.
+    /// What matched last.
     text: Option<Box<str>>,
     /// What is filled down.
     kept: Option<Box<str>>,
@@ -144,7 +144,7 @@ impl Run<'_> {
     /// Takes the record, if there is one.
     fn record(&mut self) -> Result<(), RunError> {
         let values = &self.template.values;
-        let lacks = |(value, slot): (&Value, &Slot)| value.required && slot.is_empty();
+        let lacks = |(value, slot): (&Value, &Slot)| value.required && slot.is_empty(value);
         if values.iter().zip(&self.slots).any(lacks) {
             self.clear();
             return Ok(());
@@ -194,10 +194,10 @@ impl Slot {
     }
 
     /// As Python's truth has it: an empty text is as good as none.
-    fn is_empty(&self) -> bool {
+    fn is_empty(&self, value: &Value) -> bool {
         match &self.items {
-            Some(items) => items.is_empty(),
-            None => self.text.as_ref().is_none_or(|text| text.is_empty()),
+            Some(items) if !value.requires_last => items.is_empty(),
+            _ => self.text.as_ref().is_none_or(|text| text.is_empty()),
         }
     }
 
@@ -217,14 +217,15 @@ impl Slot {
 }
 
 fn assign(value: &Value, slot: &mut Slot, text: Option<&str>) -> Result<(), RunError> {
-    let boxed = text.map(Box::from);
+    let boxed: Option<Box<str>> = text.map(Box::from);
+    if value.filldown {
+        slot.kept.clone_from(&boxed);
+    }
     let Some(items) = &mut slot.items else {
-        if value.filldown {
-            slot.kept.clone_from(&boxed);
-        }
         slot.text = boxed;
         return Ok(());
     };
+    slot.text.clone_from(&boxed);
     let groups = match (&value.within, text) {
         (Some(within), Some(text)) => groups(within, text)?,
         _ => None,
@@ -253,6 +254,7 @@ fn fill_up(rows: &mut [Vec<Cell>], place: usize, text: &str) {
     for row in rows.iter_mut().rev() {
         match &mut row[place] {
             Cell::Text(there) if there.is_empty() => *there = text.into(),
+            there @ Cell::List(_) if *there == Cell::List(Vec::new()) => *there = Cell::Text(text.into()),
             _ => break,
         }
     }

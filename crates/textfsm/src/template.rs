@@ -35,6 +35,8 @@ pub struct Value {
     pub key: bool,
     /// It collects all that matches.
     pub list: bool,
+    /// `Required` stands before `List`: then what matched last must be there, else anything that was collected.
+    pub(crate) requires_last: bool,
     /// What stands for it in rules: its pattern, named.
     pub(crate) template: Box<str>,
     /// Its own pattern, where that has groups within.
@@ -265,6 +267,7 @@ impl Reader<'_> {
             fillup: false,
             key: false,
             list: false,
+            requires_last: false,
             template: format!("(?P<{name}>{}", &pattern[1..]).into(),
             within: None,
         };
@@ -284,6 +287,8 @@ impl Reader<'_> {
                 return Err(self.wrong(format!("the option {option} is there twice")));
             }
         }
+        let place = |option: &str| options.split(',').position(|one| one == option);
+        value.requires_last = value.list && value.required && place("Required") < place("List");
         if value.list && pattern.contains("(?P<") {
             value.within = Some(Pattern::new(self.line, pattern));
         }
