@@ -67,7 +67,7 @@ struct Templates {
 impl Templates {
     fn open(&self) -> Result<Library, Failure> {
         Library::open(&self.templates).map_err(|error| {
-            let hint = "`pip download --no-deps ntc-templates` and `unzip` bring one";
+            let hint = "`pip install --no-deps --target ntc ntc-templates` brings one";
             Failure::new(Exit::Failed, format!("{error}; {hint}"))
         })
     }
