@@ -136,14 +136,23 @@ fn a_record_without_what_is_required_is_left_out() {
 fn what_a_list_requires_depends_on_which_option_is_first() {
     let record = "\n\nStart\n  ^a(${A}|none) -> Continue\n  ^.*! -> Record\n\nEOF\n";
     let text = "a1\nanone!\n!\na2!\n";
-    for (options, expected) in [("Required,List", expect![[r#"
+    for (options, expected) in [
+        (
+            "Required,List",
+            expect![[r#"
         {"a":["2"]}
-    "#]]), ("List,Required", expect![[r#"
+    "#]],
+        ),
+        (
+            "List,Required",
+            expect![[r#"
         {"a":["1",null]}
         {"a":["2"]}
         {"a":["1","None"]}
         {"a":["2"]}
-    "#]])] {
+    "#]],
+        ),
+    ] {
         check(&format!("Value {options} A (\\d){record}"), text, expected);
     }
 }
