@@ -52,15 +52,16 @@ pub(super) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     (
+        "textfsm",
+        &[("cat out | portcullis textfsm parse --platform linux --command arp --templates ntc", "records")],
+    ),
+    (
         "textfsm parse",
-        &[("portcullis textfsm parse --platform cisco_ios --command 'show version' < output", "its records")],
+        &[("cat out | portcullis textfsm parse --platform linux --command arp --templates ntc", "records")],
     ),
     (
         "textfsm check",
-        &[(
-            "portcullis textfsm check --cases cases.jsonl --templates ntc",
-            "what templates make of texts, against what they should",
-        )],
+        &[("portcullis textfsm check --cases cases.jsonl --templates ntc", "against what should come of it")],
     ),
     (
         "check",
