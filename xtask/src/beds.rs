@@ -123,7 +123,7 @@ fn packages_of_others(beds: &Path) -> Result<()> {
 }
 
 /// Where the tests find what was installed.
-fn places(beds: &Path) -> serde_json::Value {
+pub(crate) fn places(beds: &Path) -> serde_json::Value {
     let bin = beds.join("venv/bin");
     let module = |folder: &str, path: &str| beds.join("npm").join(folder).join("node_modules").join(path);
     let suite = "@modelcontextprotocol/conformance/dist/index.js";

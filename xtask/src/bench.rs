@@ -1,11 +1,13 @@
 //! `cargo xtask bench`: what a call down the whole road costs, beside a bare server that answers the same.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result};
-use serde_json::Value;
 
-use crate::shell::{cargo, root, run, step};
+use crate::{
+    beds,
+    shell::{cargo, root, run, step},
+};
 
 /// Builds both servers as a newcomer does, and runs `bench/rest_call` on them.
 pub(crate) fn all(write: bool) -> Result<()> {
@@ -23,10 +25,10 @@ pub(crate) fn all(write: bool) -> Result<()> {
 
 /// Python's engine and ours on the same recorded outputs, where there are any: they are not part of the project.
 fn textfsm() -> Result<()> {
-    let places = fs::read(root().join(".beds/env.json"))
-        .context("there is no .beds/env.json; `cargo xtask beds` writes it")?;
-    let places: Value = serde_json::from_slice(&places).context(".beds/env.json is not JSON")?;
-    let place = |name: &str| places[name].as_str().with_context(|| format!("the beds have no {name}"));
+    let places = beds::places(&root().join(".beds"));
+    let place = |name: &str| {
+        places[name].as_str().with_context(|| format!("there is no {name}; `cargo xtask beds` installs it"))
+    };
     let usual = || root().join("../shared/corpus");
     let corpus = std::env::var_os("PORTCULLIS_CORPUS").map_or_else(usual, PathBuf::from);
     let cases = corpus.join("textfsm-cases.jsonl");

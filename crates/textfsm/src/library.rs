@@ -45,8 +45,6 @@ struct Row {
     /// The place of its platform's pattern.
     platform: usize,
     command: Pattern,
-    /// The same, with all that follows as the group `rest`.
-    whole: Pattern,
 }
 
 /// A folder that holds no library.
@@ -145,12 +143,10 @@ impl Library {
                 platforms.push(Pattern::new(at, spelled));
                 names.len() - 1
             });
-            let spelled = completed(fields[command]);
             rows.push(Row {
                 templates: fields[template].split(':').map(|name| name.trim().into()).collect(),
                 platform: place,
-                command: Pattern::new(at, &spelled),
-                whole: Pattern::new(at, &format!("(?:{spelled})(?P<rest>.*)")),
+                command: Pattern::new(at, &completed(fields[command])),
             });
         }
         Ok(Self { rows, platforms, source, compiled: Mutex::new(LruCache::new(COMPILED_MAX)) })
@@ -237,14 +233,13 @@ impl Library {
 impl Row {
     /// The words of a command that its pattern does not reach.
     fn words_unknown(&self, command: &str) -> Option<String> {
-        let names = self.whole.names().ok()?;
-        let group = names.iter().find(|(_, name)| &**name == "rest")?.0;
         let mut spans = Vec::new();
+        // The group 0 is all that matches.
         let is_ascii = command.is_ascii();
-        let tried = self.whole.matches(command, is_ascii, &[group], &mut Scratch::default(), &mut spans);
-        let (start, end) = matches!(tried, Ok(Tried::Yes)).then(|| spans.first().copied().flatten())??;
+        self.command.matches(command, is_ascii, &[0], &mut Scratch::default(), &mut spans).ok()?;
+        let (_, end) = spans.first().copied().flatten()?;
         // A word of which the index knows only the beginning is known.
-        let rest = &command[start..end];
+        let rest = &command[end..];
         let words = if rest.starts_with(' ') {
             rest.trim()
         } else {

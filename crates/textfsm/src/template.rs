@@ -124,31 +124,29 @@ impl Template {
         let mut leads = Vec::new();
         let mut rules = 0;
         while let Some(state) = reader.state(&values, states.len(), &mut rules, &mut leads)? {
-            if states.iter().any(|one| one.name == state.name) {
+            if place(&states, &state.name).is_some() {
                 let what = format!("the state {} is there twice", state.name);
                 return Err(TemplateError::new(reader.line, what));
             }
             states.push(state);
         }
         for name in ["End", "EOF"] {
-            if states.iter().any(|state| &*state.name == name && !state.rules.is_empty()) {
+            if place(&states, name).is_some_and(|at| !states[at].rules.is_empty()) {
                 return Err(TemplateError::new(
                     0,
                     format!("the state {name} has rules; nothing reaches them"),
                 ));
             }
         }
-        let place = |name: &str| states.iter().position(|state| &*state.name == name);
-        let start = place("Start").ok_or_else(|| TemplateError::new(0, "there is no state Start"))?;
-        let has_eof = place("EOF").is_some();
+        let start =
+            place(&states, "Start").ok_or_else(|| TemplateError::new(0, "there is no state Start"))?;
+        let has_eof = place(&states, "EOF").is_some();
         for lead in leads {
             let then = match &*lead.to {
                 "End" => Then::End,
                 "EOF" => Then::Eof,
                 name => Then::Go(
-                    states
-                        .iter()
-                        .position(|state| &*state.name == name)
+                    place(&states, name)
                         .ok_or_else(|| TemplateError::new(lead.line, format!("there is no state {name}")))?,
                 ),
             };
@@ -196,6 +194,10 @@ impl Template {
             .as_ref()
             .map_err(Clone::clone)
     }
+}
+
+fn place(states: &[State], name: &str) -> Option<usize> {
+    states.iter().position(|state| &*state.name == name)
 }
 
 struct Reader<'a> {

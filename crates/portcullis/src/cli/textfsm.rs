@@ -209,12 +209,12 @@ fn difference(table: Option<&Table>, expected: &Value) -> Result<Option<String>,
     let empty = Table::default();
     let records = serde_json::to_value(table.unwrap_or(&empty).records(Style::CliTable))
         .map_err(|error| Failure::new(Exit::Failed, format!("records cannot be written: {error}")))?;
-    if same(&records, expected) {
+    if records == *expected {
         return Ok(None);
     }
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let (ours, theirs) = (list(&records), list(expected));
-    let at = ours.iter().zip(&theirs).position(|(one, other)| !same(one, other));
+    let at = ours.iter().zip(&theirs).position(|(one, other)| one != other);
     let shown = |records: &[Value], at: usize| {
         let mut text = records.get(at).map_or_else(|| "nothing".to_owned(), Value::to_string);
         text.truncate(text.floor_char_boundary(SHOWN_BYTES));
@@ -223,20 +223,6 @@ fn difference(table: Option<&Table>, expected: &Value) -> Result<Option<String>,
     let at = at.unwrap_or_else(|| ours.len().min(theirs.len()));
     let (ours, theirs) = (shown(&ours, at), shown(&theirs, at));
     Ok(Some(format!("record {}: {theirs} is expected, not {ours}", at + 1)))
-}
-
-/// Whether two values are the same, whatever the order of their members.
-fn same(one: &Value, other: &Value) -> bool {
-    match (one, other) {
-        (Value::Object(one), Value::Object(other)) => {
-            one.len() == other.len()
-                && one.iter().all(|(name, value)| other.get(name).is_some_and(|theirs| same(value, theirs)))
-        }
-        (Value::Array(one), Value::Array(other)) => {
-            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other))
-        }
-        _ => one == other,
-    }
 }
 
 /// What this thread has taken of the processor so far.
