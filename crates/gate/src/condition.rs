@@ -8,13 +8,13 @@ use std::{
 
 use cel::{Context, ParseErrors, Program, Value as CelValue};
 use serde_json::{Value, json};
-use tool::{Face, Identity, Timestamp, Tool};
+use tool::{Face, Identity, Provider, Timestamp, Tool};
 
 /// The longest condition, in bytes.
 const TEXT_BYTES_MAX: usize = 4096;
 
 /// What a condition may look at.
-const NAMES: [&str; 6] = ["caller", "tool", "arguments", "target", "face", "now"];
+const NAMES: [&str; 7] = ["caller", "tool", "arguments", "target", "face", "now", "device"];
 
 /// One compiled condition.
 pub(crate) struct Condition {
@@ -31,6 +31,8 @@ pub(crate) struct Scene<'a> {
     target: &'a str,
     face: Face,
     now: Timestamp,
+    /// Who knows more of the target.
+    provider: Option<&'a dyn Provider>,
 }
 
 impl<'a> Scene<'a> {
@@ -42,7 +44,27 @@ impl<'a> Scene<'a> {
         face: Face,
         now: Timestamp,
     ) -> Self {
-        Self { caller, tool, arguments, target, face, now }
+        Self { caller, tool, arguments, target, face, now, provider: None }
+    }
+
+    /// The same, with what a provider knows of the target.
+    pub(crate) fn known_by(self, provider: &'a dyn Provider) -> Self {
+        Self { provider: Some(provider), ..self }
+    }
+
+    /// The caller.
+    pub(crate) fn caller(&self) -> &'a Identity {
+        self.caller
+    }
+
+    /// The tool.
+    pub(crate) fn tool(&self) -> &'a Tool {
+        self.tool
+    }
+
+    /// What the call touches.
+    pub(crate) fn target(&self) -> &'a str {
+        self.target
     }
 
     /// What a condition sees under one of its names.
@@ -62,7 +84,11 @@ impl<'a> Scene<'a> {
             "target" => Value::from(self.target),
             "face" => Value::from(self.face.as_str()),
             "now" => return Ok(CelValue::Timestamp(self.now.utc().fixed_offset())),
-            other => return Err(format!("there is no {other:?}")),
+            other => {
+                let known = self.provider.and_then(|provider| provider.attributes(self.target));
+                let known = known.filter(|(name, _)| *name == other);
+                known.ok_or_else(|| format!("there is no {other} in what {} touches", tool.name))?.1
+            }
         };
         Ok(in_cel(&value))
     }

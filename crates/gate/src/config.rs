@@ -85,7 +85,8 @@ pub struct RuleParts {
     /// Which targets, as globs over what a call touches: `files:notes/**`, `http:*.example.com`, `sql:shop`.
     /// `*` stays within one path segment, `**` does not. Left out: any target.
     pub targets: Option<Vec<String>>,
-    /// A CEL condition over `caller`, `tool`, `arguments`, `target`, `face` and `now`. A condition that cannot be
+    /// A CEL condition over `caller`, `tool`, `arguments`, `target`, `face`, `now`, and `device` where a network device is
+    /// what the call touches. A condition that cannot be
     /// evaluated denies the call.
     pub when: Option<String>,
 }

@@ -10,8 +10,7 @@ use std::{
 };
 
 use globset::{GlobBuilder, GlobMatcher};
-use serde_json::Value;
-use tool::{Audience, Caller, ConfigFault, Effect, Face, Identity, Purpose, Timestamp, Tool};
+use tool::{Audience, Caller, ConfigFault, Effect, Identity, Purpose, Tool};
 
 use crate::{
     condition::{Condition, Scene},
@@ -185,20 +184,11 @@ impl Policy {
     }
 
     /// Decides about a call with canonical arguments.
-    pub(crate) fn decide(
-        &self,
-        caller: &Identity,
-        tool: &Tool,
-        arguments: &Value,
-        target: &str,
-        face: Face,
-        now: Timestamp,
-    ) -> Verdict {
-        let rules = self.rules_for(caller, tool);
-        let scene = Scene::new(caller, tool, arguments, target, face, now);
+    pub(crate) fn decide(&self, scene: &Scene<'_>) -> Verdict {
+        let rules = self.rules_for(scene.caller(), scene.tool());
         let mut hasher = blake3::Hasher::new();
         for rule in rules.iter().filter(|rule| rule.sense == Sense::Denies) {
-            match rule.holds(target, &scene) {
+            match rule.holds(scene) {
                 Ok(false) => hasher.update(rule.text.as_bytes()),
                 Ok(true) => return Verdict::Denied { because: format!("denied by {}", rule.text) },
                 Err(e) => {
@@ -207,7 +197,7 @@ impl Policy {
             };
         }
         for rule in rules.iter().filter(|rule| rule.sense == Sense::Allows) {
-            match rule.holds(target, &scene) {
+            match rule.holds(scene) {
                 Ok(false) => {}
                 Ok(true) => {
                     hasher.update(rule.text.as_bytes());
@@ -218,7 +208,7 @@ impl Policy {
                 }
             }
         }
-        Verdict::Denied { because: format!("no rule allows {} on {target:?}", tool.name) }
+        Verdict::Denied { because: format!("no rule allows {} on {:?}", scene.tool().name, scene.target()) }
     }
 
     fn add(&mut self, rule: Rule, selectors: &[Selector], role: &str, tools: &[Arc<Tool>]) {
@@ -246,9 +236,9 @@ impl Rule {
         self.targets.is_none() && self.when.is_none()
     }
 
-    fn holds(&self, target: &str, scene: &Scene<'_>) -> Result<bool, String> {
+    fn holds(&self, scene: &Scene<'_>) -> Result<bool, String> {
         if let Some(targets) = &self.targets
-            && !targets.iter().any(|glob| glob.is_match(target))
+            && !targets.iter().any(|glob| glob.is_match(scene.target()))
         {
             return Ok(false);
         }

@@ -16,6 +16,7 @@ use tool::{
 use crate::{
     Answer, CacheUse, Credentials, Gate, LimitState,
     bound::bound,
+    condition::Scene,
     limits::Slot,
     policy::Verdict,
     recall,
@@ -234,7 +235,8 @@ impl Journey {
         self.trail.arguments_digest = Some(Arc::clone(&arguments_digest));
         self.trail.target = Some(Arc::clone(&target));
         let (tool, now) = (&entry.tool, self.gate.clock.now());
-        let verdict = self.snapshot.policy.decide(&caller, tool, &arguments, &target, self.door, now);
+        let scene = Scene::new(&caller, tool, &arguments, &target, self.door, now).known_by(&*entry.provider);
+        let verdict = self.snapshot.policy.decide(&scene);
         let rules_hash: Arc<str> = match verdict {
             Verdict::Allowed { rules_hash } => rules_hash.into(),
             Verdict::Denied { because } => {

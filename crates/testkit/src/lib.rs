@@ -5,6 +5,7 @@ mod scripted;
 pub mod suite;
 
 use std::{
+    path::{Path, PathBuf},
     sync::{
         Arc, LazyLock,
         atomic::{AtomicI64, Ordering},
@@ -127,6 +128,24 @@ impl Clock for ManualClock {
     }
 }
 
+/// A file or a folder of the corpora that others collected, which do not travel with the project: beside it, or where
+/// `PORTCULLIS_CORPUS` says. `None` where there is none, and then it says that a test is skipped for that.
+#[expect(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "tests look at the environment, and say so"
+)]
+pub fn corpus(path: &str) -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus");
+    let folder = std::env::var_os("PORTCULLIS_CORPUS").map_or(beside, PathBuf::from);
+    let found = folder.join(path);
+    if !found.exists() {
+        eprintln!("skipped: there is no {}; PORTCULLIS_CORPUS names the folder", found.display());
+        return None;
+    }
+    Some(found)
+}
+
 /// Takes texts as they are and refuses every other reference.
 #[derive(Debug)]
 pub struct PlainSecrets;
@@ -151,7 +170,7 @@ impl Meter for NoMeter {
 }
 
 /// What a room is opened with in a test: plain secrets, no meter, a clock that stands still.
-pub fn parts(base_dir: &std::path::Path) -> Parts {
+pub fn parts(base_dir: &Path) -> Parts {
     Parts {
         secrets: Arc::new(PlainSecrets),
         meter: Arc::new(NoMeter),

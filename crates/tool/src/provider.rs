@@ -53,6 +53,11 @@ pub trait Provider: Send + Sync {
         Ok(tool.source.to_string())
     }
 
+    /// What is known of a target that it named, for conditions of rules: the name they find it by, and a value. Pure.
+    fn attributes(&self, _target: &str) -> Option<(&'static str, Value)> {
+        None
+    }
+
     /// Does the work. Dropping the future aborts it: what was begun must stop or clean up by itself.
     async fn run(&self, permit: Permit, talk: Talk) -> Result<Reply, Fault>;
 

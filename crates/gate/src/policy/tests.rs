@@ -2,8 +2,8 @@ use std::time::{Duration, Instant};
 
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
-use serde_json::json;
-use tool::{PrincipalKind, ToolName};
+use serde_json::{Value, json};
+use tool::{Face, PrincipalKind, Timestamp, ToolName};
 
 use super::*;
 
@@ -76,7 +76,7 @@ fn check(role: Value, arguments: Value, target: &str, expected: Expect) {
     let policy = policy(json!({ "r": role })).unwrap();
     let now = "2026-01-01T12:00:00Z".parse().unwrap();
     let caller = testkit::caller("r", PrincipalKind::Agent);
-    let said = match policy.decide(&caller, &tools()[0], &arguments, target, Face::Rest, now) {
+    let said = match policy.decide(&Scene::new(&caller, &tools()[0], &arguments, target, Face::Rest, now)) {
         Verdict::Allowed { .. } => "allowed".to_owned(),
         Verdict::Denied { because } => because,
     };
@@ -189,7 +189,14 @@ fn another_rule_is_another_hash_and_the_order_of_other_roles_does_not_matter() {
     let hash = |roles: Value| {
         let caller = testkit::caller("r", PrincipalKind::Agent);
         let now = Timestamp::from_unix_ms(0);
-        match policy(roles).unwrap().decide(&caller, &tools()[0], &json!({}), "t", Face::Rest, now) {
+        match policy(roles).unwrap().decide(&Scene::new(
+            &caller,
+            &tools()[0],
+            &json!({}),
+            "t",
+            Face::Rest,
+            now,
+        )) {
             Verdict::Allowed { rules_hash } => rules_hash,
             Verdict::Denied { because } => panic!("{because}"),
         }
@@ -212,7 +219,14 @@ fn a_thousand_rules_decide_quickly() {
     let caller = testkit::caller("r", PrincipalKind::Agent);
     let start = Instant::now();
     for _ in 0..1000 {
-        policy.decide(&caller, &tools()[0], &json!({}), "t", Face::Rest, Timestamp::from_unix_ms(0));
+        policy.decide(&Scene::new(
+            &caller,
+            &tools()[0],
+            &json!({}),
+            "t",
+            Face::Rest,
+            Timestamp::from_unix_ms(0),
+        ));
     }
     assert!(start.elapsed() < Duration::from_secs(2));
 }
@@ -246,7 +260,7 @@ proptest! {
         let caller = testkit::caller("r", PrincipalKind::Agent);
         let tool = &tools()[which];
         let now = Timestamp::from_unix_ms(0);
-        let said = policy.decide(&caller, tool, &json!({}), &target, Face::Rest, now);
+        let said = policy.decide(&Scene::new(&caller, tool, &json!({}), &target, Face::Rest, now));
         let allowed = matches!(said, Verdict::Allowed { .. });
         prop_assert_eq!(allowed, naive(&allow, &deny, tool, &target));
         // What is allowed is always visible.

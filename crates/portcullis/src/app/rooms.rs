@@ -28,6 +28,7 @@ const TABLE: &[(&str, Opener)] = &[
     ("rest", |config, kit| config.rest.as_ref().map(|section| web::rest::open(section, &kit.parts))),
     ("fetch", |config, kit| config.fetch.as_ref().map(|section| web::fetch::open(section, &kit.parts))),
     ("files", |config, kit| config.files.as_ref().map(|section| files::open(section, &kit.parts))),
+    ("devices", |config, kit| config.devices.as_ref().map(|section| device::open(section, &kit.parts))),
     ("prompts", |config, kit| {
         config.prompts.as_ref().map(|section| content::prompts::open(section, &kit.parts))
     }),

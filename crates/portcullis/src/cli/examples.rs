@@ -52,6 +52,36 @@ pub(super) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     (
+        "devices",
+        &[
+            ("portcullis devices list", "what there is"),
+            ("portcullis devices run r1 r2 -c 'show version'", "ask two of them"),
+            ("portcullis devices trust r1", "before the first session on it"),
+        ],
+    ),
+    (
+        "devices list",
+        &[
+            ("portcullis devices list --label site=fra", "those of a site"),
+            ("portcullis devices list --platform cisco_ios --json", "for a program"),
+        ],
+    ),
+    (
+        "devices run",
+        &[
+            ("portcullis devices run r1 -c 'show version' -c 'show ip route'", "two commands"),
+            ("portcullis devices run --group core -c 'show ip bgp summary' --parse", "many, as tables"),
+        ],
+    ),
+    (
+        "devices trust",
+        &[
+            ("portcullis devices trust r1", "asks, after showing the key"),
+            ("portcullis devices trust r1 --yes", "for a lab"),
+        ],
+    ),
+    ("devices platforms", &[("portcullis devices platforms", "names for `platform` in the inventory")]),
+    (
         "textfsm",
         &[("cat out | portcullis textfsm parse --platform linux --command arp --templates ntc", "records")],
     ),

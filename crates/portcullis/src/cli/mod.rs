@@ -8,6 +8,7 @@ mod changes;
 mod check;
 mod config;
 mod demo;
+mod devices;
 mod doctor;
 mod examples;
 mod health;
@@ -98,6 +99,9 @@ enum Command {
     /// Look at tool servers, and take what they offer
     #[command(subcommand)]
     Upstream(upstream::UpstreamCommand),
+    /// Ask network devices, and trust their host keys
+    #[command(subcommand)]
+    Devices(devices::DevicesCommand),
     /// List the changes that wait for approval
     Pending,
     /// Approve a change, after reading its plan
@@ -169,6 +173,7 @@ async fn run(cli: Cli, out: &Out) -> Result<(), Failure> {
         Command::Keys(command) => keys::run(command, globals, out).await,
         Command::Audit(command) => audit::run(&command, globals, out).await,
         Command::Upstream(command) => upstream::run(command, globals, out).await,
+        Command::Devices(command) => devices::run(command, globals, out).await,
         Command::Pending => changes::pending(globals, out).await,
         Command::Approve(args) => changes::approve(args, globals, out).await,
         Command::Deny(args) => changes::deny(args, globals, out).await,

@@ -46,6 +46,8 @@ pub(crate) struct Config {
     pub fetch: Option<web::fetch::Config>,
     /// A folder of files and the tools that work on it.
     pub files: Option<files::Config>,
+    /// Network devices and the tools that ask them.
+    pub devices: Option<device::Config>,
     /// Prompts that callers fill in for their models, by name. Rules go by the tool `prompt_<name>`; what its calls
     /// touch is `prompt:<name>`.
     pub prompts: Option<content::prompts::Config>,

@@ -1,10 +1,6 @@
 //! `portcullis textfsm`, with templates and recorded outputs of others.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Stdio,
-};
+use std::{fs, path::Path, process::Stdio};
 
 use expect_test::expect;
 use serde_json::Value;
@@ -138,18 +134,6 @@ fn every_template_of_the_package_compiles() {
     assert!(templates > 900, "{templates} templates were found in {folder}");
 }
 
-/// Recorded outputs, where there are any: they are not part of the project.
-fn corpus() -> Option<PathBuf> {
-    let usual = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus");
-    let folder = std::env::var_os("PORTCULLIS_CORPUS").map_or(usual, PathBuf::from);
-    let cases = folder.join("textfsm-cases.jsonl");
-    if cases.is_file() {
-        return Some(cases);
-    }
-    eprintln!("skipped: there is no {}; PORTCULLIS_CORPUS names the folder", cases.display());
-    None
-}
-
 /// What Python's own engine makes of the cases: the lines that it fails.
 const PYTHON: &str = r#"
 import json, sys
@@ -173,7 +157,7 @@ fn every_recorded_output_gives_the_records_that_python_gives() {
     let (Some(templates), Some(mut python)) = (beds::place("ntc_templates"), beds::program("python")) else {
         return;
     };
-    let Some(cases) = corpus() else { return };
+    let Some(cases) = testkit::corpus("textfsm-cases.jsonl") else { return };
     let home = tempfile::tempdir().unwrap();
     let theirs = python.args(["-c", PYTHON]).arg(&cases).stdout(Stdio::piped()).spawn().unwrap();
     let said = alone(

@@ -1,0 +1,175 @@
+//! Asking one device.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use textfsm::{Limits, Style};
+use tool::{Permit, Talk};
+
+use crate::{
+    Room,
+    error::DeviceError,
+    inventory::Device,
+    kept::Kept,
+    mask::masked,
+    pool::Taken,
+    session::Output,
+    tools::{CommandResult, QueryArguments, QueryResult, Status},
+};
+
+/// How a device is asked.
+pub(crate) struct Question<'a> {
+    pub(crate) device: &'a Device,
+    pub(crate) asked: QueryArguments,
+    pub(crate) principal: Arc<str>,
+}
+
+impl Room {
+    /// Runs the commands of a call on its device, until its deadline and until it is asked to stop.
+    pub(crate) async fn query(&self, permit: &Permit, talk: &Talk) -> Result<QueryResult, DeviceError> {
+        let asked: QueryArguments = serde_json::from_value(permit.arguments().clone())
+            .map_err(|error| DeviceError::BadArgument { pointer: String::new(), what: error.to_string() })?;
+        let device = self.find(&asked.device_ip)?;
+        let ends = permit.deadline().min(Instant::now() + Duration::from_secs(asked.timeout));
+        let principal = Arc::clone(&permit.caller().principal);
+        let question = Question { device: &device, asked, principal };
+        let name = || device.name.to_string();
+        tokio::select! {
+            answer = tokio::time::timeout_at(ends.into(), self.ask(&question)) => {
+                answer.unwrap_or_else(|_| Err(DeviceError::Late { device: name() }))
+            }
+            () = talk.stop().asked() => Err(DeviceError::Stopped { device: name() }),
+        }
+    }
+
+    /// Runs commands one after the other on one session. What ends the session ends the rest of them too.
+    async fn ask(&self, question: &Question<'_>) -> Result<QueryResult, DeviceError> {
+        let began = Instant::now();
+        let timestamp = self.clock.now();
+        let (device, asked) = (question.device, &question.asked);
+        let mut taken = self.pool.take(device).await?;
+        let (session_ms, session_reused) = (ms(began.elapsed()), !taken.is_new);
+        let mut results = Vec::with_capacity(asked.commands.len());
+        for command in &asked.commands {
+            let started = Instant::now();
+            let mut output = self.run(&mut taken, question, command).await;
+            if output.as_ref().is_err_and(DeviceError::is_stale) && session_reused && results.is_empty() {
+                // The session died while it was idle; what only shows may be asked again.
+                taken = self.pool.take_new(device).await?;
+                output = self.run(&mut taken, question, command).await;
+            }
+            results.push(self.result(question, command, output, started.elapsed()));
+            if taken.is_lost() {
+                break;
+            }
+        }
+        for command in asked.commands.iter().skip(results.len()) {
+            let closed = DeviceError::Session {
+                device: device.name.to_string(),
+                source: crate::session::SessionError::Closed,
+            };
+            results.push(self.result(question, command, Err(closed), Duration::ZERO));
+        }
+        taken.give_back();
+        let failed = results.iter().any(|result| result.status == Status::Error);
+        Ok(QueryResult {
+            device_ip: asked.device_ip.clone(),
+            device: Arc::clone(&device.name),
+            status: if failed { Status::Error } else { Status::Success },
+            results,
+            timestamp,
+            execution_time_ms: ms(began.elapsed()),
+            session_ms,
+            session_reused,
+        })
+    }
+
+    async fn run(
+        &self,
+        taken: &mut Taken,
+        question: &Question<'_>,
+        command: &str,
+    ) -> Result<Output, DeviceError> {
+        taken.run(question.device, command, self.pool.bounds()).await
+    }
+
+    /// What came of a command, as it is told.
+    fn result(
+        &self,
+        question: &Question<'_>,
+        command: &str,
+        output: Result<Output, DeviceError>,
+        took: Duration,
+    ) -> CommandResult {
+        let (device, asked) = (question.device, &question.asked);
+        let mut result = CommandResult {
+            command: command.to_owned(),
+            status: Status::Success,
+            error_class: None,
+            error: None,
+            output: String::new(),
+            bytes: 0,
+            truncated: false,
+            handle: None,
+            redactions: 0,
+            parsed: None,
+            execution_time_ms: ms(took),
+        };
+        let output = match output {
+            Ok(output) => output,
+            Err(error) => {
+                result.status = Status::Error;
+                (result.error_class, result.error) = (Some(error.class()), Some(error.to_string()));
+                return result;
+            }
+        };
+        if let Some((class, line)) = output.error {
+            result.status = Status::Error;
+            (result.error_class, result.error) = (Some(class.as_str()), Some(line));
+        }
+        let (text, redactions) = masked(&output.text, device.platform);
+        (result.bytes, result.redactions, result.truncated) = (output.text.len(), redactions, output.cut);
+        if asked.parse && result.status == Status::Success {
+            result.parsed = Some(self.parsed(device, command, &text));
+        }
+        let end = text.char_indices().nth(self.answer_chars_max).map(|(at, _)| at);
+        match end {
+            None => result.output = text,
+            Some(end) => {
+                result.truncated = true;
+                // A line that is cut in the middle says something else than the device did.
+                let end = text[..end].rfind('\n').unwrap_or(end);
+                text[..end].clone_into(&mut result.output);
+                let (principal, name) = (Arc::clone(&question.principal), Arc::clone(&device.name));
+                let kept = Kept { principal, device: name, command: command.to_owned(), text };
+                result.handle = Some(self.shelf.keep(kept));
+            }
+        }
+        result
+    }
+
+    /// An output as records.
+    fn parsed(&self, device: &Device, command: &str, text: &str) -> Value {
+        let Some(templates) = &self.templates else {
+            let why = "no templates are configured (`devices.templates`)";
+            return serde_json::json!({ "status": "no_template", "error": why });
+        };
+        let parsed = templates.parse(&device.platform.templates, command, text, &Limits::default());
+        let mut value = serde_json::json!({ "status": parsed.status, "template": parsed.template });
+        if let Some(table) = &parsed.table {
+            value["records"] = serde_json::json!(table.records(Style::Plain));
+        }
+        if let Some(error) = &parsed.error {
+            value["error"] = Value::from(error.as_str());
+        }
+        value
+    }
+}
+
+/// Milliseconds, to the microsecond.
+pub(crate) fn ms(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1_000_000.0).round() / 1000.0
+}

@@ -1,0 +1,123 @@
+//! Asking many devices at once, each by a call of its own down the road: rules, records and breakers see every device.
+
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
+
+use futures_util::{StreamExt as _, stream};
+use globset::Glob;
+use serde_json::{Value, json};
+use tool::Talk;
+
+use crate::{
+    Room,
+    ask::ms,
+    error::DeviceError,
+    inventory::Device,
+    tools::{DeviceResult, QUERY, RunArguments, RunResult},
+};
+
+impl Room {
+    /// Runs the commands on every chosen device.
+    pub(crate) async fn run_many(&self, asked: &RunArguments, talk: &Talk) -> Result<RunResult, DeviceError> {
+        let began = Instant::now();
+        let devices = self.chosen(asked)?;
+        let total = devices.len();
+        let one = |device: Arc<Device>| async move { self.one_of_many(&device, asked, talk).await };
+        let mut answers = stream::iter(devices).map(one).buffer_unordered(self.devices_at_once_max);
+        let mut results = Vec::with_capacity(total);
+        while let Some(result) = answers.next().await {
+            let said = format!("{}: {}", result.device, if result.success { "done" } else { "failed" });
+            results.push(result);
+            #[expect(clippy::cast_precision_loss, reason = "a number of devices is exact in a float")]
+            talk.progress(results.len() as f64, Some(total as f64), said);
+        }
+        results.sort_by(|a: &DeviceResult, b| a.device.cmp(&b.device));
+        let successful = results.iter().filter(|result| result.success).count();
+        Ok(RunResult {
+            total_devices: total,
+            successful,
+            failed: total - successful,
+            results,
+            total_execution_time_ms: ms(began.elapsed()),
+        })
+    }
+
+    async fn one_of_many(&self, device: &Device, asked: &RunArguments, talk: &Talk) -> DeviceResult {
+        let began = Instant::now();
+        let arguments = json!({
+            "device_ip": device.name, "commands": asked.commands, "timeout": asked.timeout, "parse": asked.parse,
+        });
+        let answer = talk.calls().call(QUERY, arguments).await;
+        let mut result = DeviceResult {
+            device: device.name.to_string(),
+            host: device.endpoint.host.clone(),
+            success: false,
+            results: Vec::new(),
+            error: None,
+            error_class: None,
+            execution_time_ms: ms(began.elapsed()),
+        };
+        match answer.map(|outcome| outcome.to_value()) {
+            Ok(value) => {
+                result.success = value["status"] == "success";
+                if let Value::Array(results) = &value["results"] {
+                    let failed = results.iter().find(|one| one["status"] == "error");
+                    let told = |member: &str| failed.and_then(|one| Some(one[member].as_str()?.to_owned()));
+                    (result.error_class, result.error) = (told("error_class"), told("error"));
+                    result.results.clone_from(results);
+                }
+            }
+            Err(fault) => {
+                let class = fault.details.as_ref().and_then(|details| details["error_class"].as_str());
+                result.error_class = Some(class.unwrap_or(fault.code.row().name).to_owned());
+                result.error = Some(fault.text.clone());
+            }
+        }
+        result
+    }
+
+    /// The devices that a call names, by name.
+    ///
+    /// Error: a name, a group or labels that stand for no device, or nothing that names any.
+    fn chosen(&self, asked: &RunArguments) -> Result<Vec<Arc<Device>>, DeviceError> {
+        let bad = |pointer: String, what: String| DeviceError::BadArgument { pointer, what };
+        let mut chosen = BTreeMap::new();
+        let mut choose =
+            |device: &Arc<Device>| drop(chosen.insert(Arc::clone(&device.name), Arc::clone(device)));
+        for (index, name) in asked.devices.iter().enumerate() {
+            if !name.contains(['*', '?']) {
+                choose(&self.find(name)?);
+                continue;
+            }
+            let pointer = || format!("/devices/{index}");
+            let glob = Glob::new(name).map_err(|error| bad(pointer(), error.to_string()))?.compile_matcher();
+            let mut fits = self.inventory.all().filter(|device| glob.is_match(&*device.name)).peekable();
+            if fits.peek().is_none() {
+                return Err(bad(
+                    pointer(),
+                    format!("{name:?} fits no device; list_devices shows what there is"),
+                ));
+            }
+            fits.for_each(&mut choose);
+        }
+        for (index, group) in asked.groups.iter().enumerate() {
+            if !self.inventory.has_group(group) {
+                return Err(bad(format!("/groups/{index}"), format!("there is no group {group:?}")));
+            }
+            self.inventory.all().filter(|device| device.groups.contains(group)).for_each(&mut choose);
+        }
+        if !asked.labels.is_empty() {
+            let has = |device: &&Arc<Device>| {
+                asked.labels.iter().all(|(name, value)| device.labels.get(name) == Some(value))
+            };
+            self.inventory.all().filter(has).for_each(&mut choose);
+        }
+        if chosen.is_empty() {
+            let what = match asked.devices.is_empty() && asked.groups.is_empty() && asked.labels.is_empty() {
+                true => "name devices, groups or labels; {\"devices\": [\"*\"]} stands for all of them",
+                false => "no device fits; list_devices shows what there is",
+            };
+            return Err(bad(String::new(), what.to_owned()));
+        }
+        Ok(chosen.into_values().collect())
+    }
+}

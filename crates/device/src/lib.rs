@@ -1,0 +1,324 @@
+//! Network devices: platforms as data, sessions over SSH, and the tools that read what devices say.
+//!
+//! Invariants: only commands that a platform's table knows as showing, or that the operator allows by name, reach a
+//! device, and they reach it written out in full; nothing here answers a question that a device asks; secrets in outputs
+//! are masked before anything else sees them; a refused login is not tried again for a while.
+
+mod ask;
+mod batch;
+mod config;
+mod error;
+mod guard;
+mod inventory;
+mod kept;
+mod live;
+mod mask;
+mod platform;
+mod pool;
+mod session;
+mod tools;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use globset::{Glob, GlobSet, GlobSetBuilder};
+use serde_json::{Map, Value, json};
+use textfsm::Library;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tool::{
+    Clock, Code, ConfigFault, Fault, Outcome, Parts, Permit, Probe, ProbeState, Provider, Reply, Talk, Tool,
+};
+
+pub use crate::config::{CommandsConfig, Config, DeviceConfig, GroupConfig, LoginConfig};
+use crate::{
+    error::DeviceError,
+    inventory::{Device, Inventory},
+    kept::Shelf,
+    platform::Class,
+    pool::Pool,
+    tools::{
+        GrepArguments, ListArguments, ListResult, ReachArguments, ReachResult, RunArguments, TrustArguments,
+        TrustResult,
+    },
+};
+
+/// Opens the room: the inventory with its logins, and the templates.
+///
+/// Faults: everything that is wrong with the section. No device is asked.
+pub fn open(config: &Config, parts: &Parts) -> Result<Arc<dyn Provider>, Vec<ConfigFault>> {
+    let mut faults = Vec::new();
+    let inventory = Inventory::read(config, parts).map_err(|found| faults.extend(found)).ok();
+    let mut globs = |member: &str, texts: &[String]| {
+        globs(texts).map_err(|(index, error)| {
+            faults.push(ConfigFault::new(format!("/devices/commands/{member}/{index}"), error));
+        })
+    };
+    let (allow, deny) =
+        (globs("allow", &config.commands.allow).ok(), globs("deny", &config.commands.deny).ok());
+    let templates = config.templates.as_ref().map(|folder| Library::open(&parts.base_dir.join(folder)));
+    let templates = templates.transpose().map_err(|error| {
+        faults.push(ConfigFault::new("/devices/templates", error.to_string()));
+    });
+    let (Some(inventory), Some(allow), Some(deny), Ok(templates)) = (inventory, allow, deny, templates)
+    else {
+        return Err(faults);
+    };
+    let inventory = Arc::new(inventory);
+    let room = Room {
+        pool: Pool::new(config, Arc::clone(&inventory)),
+        inventory,
+        allow,
+        deny,
+        templates,
+        shelf: Shelf::default(),
+        clock: Arc::clone(&parts.clock),
+        answer_chars_max: config.answer_chars_max,
+        devices_at_once_max: config.devices_at_once_max,
+        connect_max: Duration::from_millis(config.connect_timeout_ms),
+    };
+    let devices = Devices {
+        room: Arc::new(room),
+        tools: tools::table(config),
+        tasks: TaskTracker::new(),
+        closing: CancellationToken::new(),
+    };
+    devices.watch();
+    Ok(Arc::new(devices))
+}
+
+/// Compiles globs over commands. Error: which does not compile, and why.
+fn globs(texts: &[String]) -> Result<GlobSet, (usize, String)> {
+    let mut set = GlobSetBuilder::new();
+    for (index, text) in texts.iter().enumerate() {
+        set.add(Glob::new(text).map_err(|error| (index, error.to_string()))?);
+    }
+    set.build().map_err(|error| (0, error.to_string()))
+}
+
+/// The provider.
+struct Devices {
+    room: Arc<Room>,
+    tools: Arc<[Arc<Tool>]>,
+    tasks: TaskTracker,
+    closing: CancellationToken,
+}
+
+/// What every piece of work here needs.
+struct Room {
+    inventory: Arc<Inventory>,
+    pool: Pool,
+    allow: GlobSet,
+    deny: GlobSet,
+    templates: Option<Library>,
+    shelf: Shelf,
+    clock: Arc<dyn Clock>,
+    answer_chars_max: usize,
+    devices_at_once_max: usize,
+    connect_max: Duration,
+}
+
+impl Room {
+    /// A device by any of its names.
+    fn find(&self, asked: &str) -> Result<Arc<Device>, DeviceError> {
+        self.inventory.find(asked).cloned().ok_or_else(|| DeviceError::NotFound {
+            asked: asked.to_owned(),
+            near: self.inventory.nearest(asked).map(str::to_owned),
+        })
+    }
+
+    /// A command as it is sent, where it may be.
+    ///
+    /// Fault: `Denied`, with what the command was taken for.
+    fn command(&self, device: &Device, command: &str, index: usize) -> Result<String, Fault> {
+        let denied = |what: String| {
+            let mut fault = Fault::new(Code::Denied, what);
+            fault.pointer = Some(format!("/commands/{index}"));
+            fault
+        };
+        let classed = device.platform.classify(command).map_err(|refused| denied(refused.to_string()))?;
+        let expanded = classed.expanded;
+        if self.deny.is_match(&expanded) {
+            return Err(denied(format!("{expanded:?} is denied by `devices.commands.deny`")));
+        }
+        match classed.class {
+            Class::Show => Ok(expanded),
+            Class::Exec if self.allow.is_match(&expanded) => Ok(expanded),
+            class => Err(denied(format!(
+                "{expanded:?} is of the class {} on {}; only commands that show are sent",
+                class.as_str(),
+                device.platform.title
+            ))),
+        }
+    }
+
+    fn list(&self, asked: &ListArguments) -> ListResult {
+        let platform =
+            asked.platform.as_deref().map(|name| platform::named(name).map(|one| one.name.clone()));
+        let needle = asked.search.as_ref().map(|text| text.to_lowercase());
+        let fits = |device: &&Arc<Device>| {
+            asked.group.as_ref().is_none_or(|group| device.groups.contains(group))
+                && platform.as_ref().is_none_or(|name| name.as_ref() == Some(&device.platform.name))
+                && asked.labels.iter().all(|(name, value)| device.labels.get(name) == Some(value))
+                && needle.as_ref().is_none_or(|needle| {
+                    let texts = [&*device.name, &device.endpoint.host];
+                    let labels = device.labels.values().map(String::as_str);
+                    texts.into_iter().chain(labels).any(|text| text.to_lowercase().contains(needle))
+                })
+        };
+        let devices: Vec<Value> =
+            self.inventory.all().filter(fits).map(|device| device.attributes()).collect();
+        ListResult { total: devices.len(), devices }
+    }
+
+    /// Trusts the key that a device shows, where it is the one that was meant.
+    async fn trust(&self, asked: &TrustArguments) -> Result<TrustResult, DeviceError> {
+        let device = self.find(&asked.device_ip)?;
+        let ssh::HostKeys::Known(known) = &device.host_keys else {
+            let what = format!("the host key of {} is pinned in the configuration (`host_key`)", device.name);
+            return Err(DeviceError::BadArgument { pointer: "/device_ip".to_owned(), what });
+        };
+        let key = self.pool.host_key(&device).await?;
+        if key.fingerprint() != asked.fingerprint {
+            let what = format!("{} shows {key}, which is not what was asked to be trusted", device.name);
+            return Err(DeviceError::BadArgument { pointer: "/fingerprint".to_owned(), what });
+        }
+        let host = device.endpoint.name();
+        let of_file = |source| DeviceError::Ssh { device: device.name.to_string(), source };
+        let before = known.keys_of(&host).map_err(of_file)?;
+        known.trust(&host, &key).map_err(of_file)?;
+        Ok(TrustResult {
+            device: Arc::clone(&device.name),
+            host,
+            host_key: key.to_string(),
+            instead_of: before.iter().filter(|old| **old != key).map(ToString::to_string).collect(),
+        })
+    }
+
+    /// Asks a device for its host key: what answers that speaks SSH.
+    async fn reach(&self, device: &Device) -> ReachResult {
+        let began = Instant::now();
+        let asked = self.pool.host_key(device).await;
+        let took = ask::ms(began.elapsed());
+        ReachResult {
+            host: device.endpoint.host.clone(),
+            device: Arc::clone(&device.name),
+            reachable: asked.is_ok(),
+            last_check: self.clock.now(),
+            latency_ms: asked.is_ok().then_some(took),
+            host_key: asked.as_ref().ok().map(ToString::to_string),
+            error: asked.err().map(|error| error.to_string()),
+        }
+    }
+}
+
+/// What platforms there are: the name, what it is, and the names that others give it.
+#[must_use]
+pub fn platforms() -> Vec<(&'static str, &'static str, Vec<&'static str>)> {
+    let mut all: Vec<_> = platform::known().values().map(|known| known.names()).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+impl Devices {
+    /// Closes idle sessions from the background.
+    fn watch(&self) {
+        let (room, closing) = (Arc::clone(&self.room), self.closing.clone());
+        let every = room.pool.prune_every();
+        self.tasks.spawn(async move {
+            while tokio::time::timeout(every, closing.cancelled()).await.is_err() {
+                room.pool.prune();
+            }
+        });
+    }
+}
+
+#[async_trait]
+impl Provider for Devices {
+    fn name(&self) -> &str {
+        tools::SOURCE
+    }
+
+    fn tools(&self) -> Arc<[Arc<Tool>]> {
+        Arc::clone(&self.tools)
+    }
+
+    fn target(&self, tool: &Tool, arguments: &mut Value) -> Result<String, Fault> {
+        if !matches!(tool.name.as_str(), tools::QUERY | tools::REACH | tools::TRUST) {
+            return Ok(tools::SOURCE.to_owned());
+        }
+        let asked = arguments["device_ip"].as_str().unwrap_or_default();
+        let device = self.room.find(asked)?;
+        if let Some(commands) = arguments.get_mut("commands").and_then(Value::as_array_mut) {
+            for (index, command) in commands.iter_mut().enumerate() {
+                let typed = command.as_str().unwrap_or_default();
+                *command = Value::from(self.room.command(&device, typed, index)?);
+            }
+        }
+        Ok(format!("device:{}", device.name))
+    }
+
+    async fn run(&self, permit: Permit, talk: Talk) -> Result<Reply, Fault> {
+        let room = &self.room;
+        let value = match permit.tool().name.as_str() {
+            tools::LIST => json!(room.list(&permit.parse::<ListArguments>()?)),
+            tools::QUERY => json!(room.query(&permit, &talk).await?),
+            tools::RUN => json!(room.run_many(&permit.parse::<RunArguments>()?, &talk).await?),
+            tools::REACH => {
+                let device = room.find(&permit.parse::<ReachArguments>()?.device_ip)?;
+                json!(room.reach(&device).await)
+            }
+            tools::TRUST => json!(room.trust(&permit.parse::<TrustArguments>()?).await?),
+            tools::GREP => {
+                let principal = Arc::clone(&permit.caller().principal);
+                json!(room.shelf.grep(&permit.parse::<GrepArguments>()?, &principal)?)
+            }
+            other => return Err(Fault::new(Code::Internal, format!("{other} is no tool of this room"))),
+        };
+        Ok(Reply::Done(Outcome::new(value)))
+    }
+
+    fn attributes(&self, target: &str) -> Option<(&'static str, Value)> {
+        let device = self.room.inventory.find(target.strip_prefix("device:")?)?;
+        Some(("device", device.attributes()))
+    }
+
+    async fn probe(&self) -> Vec<Probe> {
+        let began = Instant::now();
+        let room = &self.room;
+        let all: Vec<Arc<Device>> = room.inventory.all().cloned().collect();
+        let total = all.len();
+        let ask = |device: Arc<Device>| async move { room.reach(&device).await };
+        let asked = futures_util::StreamExt::buffer_unordered(
+            futures_util::StreamExt::map(futures_util::stream::iter(all), ask),
+            room.devices_at_once_max,
+        );
+        let answers: Vec<ReachResult> = futures_util::StreamExt::collect(asked).await;
+        let mut unreachable: Vec<_> =
+            answers.iter().filter(|one| !one.reachable).map(|one| Arc::clone(&one.device)).collect();
+        unreachable.sort();
+        let state = match unreachable.len() {
+            0 => ProbeState::Healthy,
+            some if some < total => ProbeState::Degraded,
+            _ => ProbeState::Unhealthy,
+        };
+        let details = Map::from_iter([
+            ("reachable_devices".to_owned(), json!(total - unreachable.len())),
+            ("total_devices".to_owned(), json!(total)),
+            ("unreachable_devices".to_owned(), json!(unreachable)),
+            ("idle_sessions".to_owned(), json!(room.pool.idle_count())),
+        ]);
+        let latency = began.elapsed().min(room.connect_max);
+        vec![Probe { source: tools::SOURCE.into(), kind: "device_connectivity", state, latency, details }]
+    }
+
+    async fn close(&self) {
+        self.closing.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.room.pool.close();
+    }
+}

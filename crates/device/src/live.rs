@@ -1,0 +1,146 @@
+//! A session that is open: the one without IO, and the bytes that go to and fro.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use ssh::{Connection, Shell, Terminal};
+use tokio::time::timeout_at;
+
+use crate::{
+    error::DeviceError,
+    inventory::Device,
+    platform::Channel,
+    session::{Bounds, Output, Session, SessionError, Step, Typist},
+};
+
+/// An open session on a device.
+pub(crate) struct Live {
+    connection: Arc<Connection>,
+    /// The shell; a device whose commands run on channels of their own has none.
+    shell: Option<(Shell, Session)>,
+    pub(crate) opened: Instant,
+    pub(crate) used: Instant,
+}
+
+impl Live {
+    /// Opens the shell, where the platform has one, and brings it to its prompt.
+    pub(crate) async fn open(
+        device: &Device,
+        connection: Arc<Connection>,
+        bounds: Bounds,
+    ) -> Result<Self, DeviceError> {
+        let now = Instant::now();
+        let mut live = Self { connection, shell: None, opened: now, used: now };
+        if device.platform.channel == Channel::Shell {
+            let shell =
+                live.connection.shell(Terminal::default()).await.map_err(|source| of_ssh(device, source))?;
+            let typist = Typist {
+                user: device.credential.login.user.clone(),
+                password: device.credential.login.password.clone(),
+                enable: device.credential.enable.clone(),
+            };
+            let session = Session::open(Arc::clone(device.platform), typist, bounds, Instant::now());
+            live.shell = Some((shell, session));
+            live.drive().await.map_err(|source| of_session(device, source))?;
+        }
+        Ok(live)
+    }
+
+    /// Runs one command.
+    pub(crate) async fn run(
+        &mut self,
+        device: &Device,
+        command: &str,
+        bounds: &Bounds,
+    ) -> Result<Output, DeviceError> {
+        let output = match &mut self.shell {
+            Some((_, session)) => {
+                session.run(command, Instant::now());
+                self.drive().await.map_err(|source| of_session(device, source))
+            }
+            None => self.exec(device, command, bounds).await,
+        };
+        self.used = Instant::now();
+        output
+    }
+
+    /// True once nothing more can be run on it.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.connection.is_closed() || self.shell.as_ref().is_some_and(|(_, session)| session.is_lost())
+    }
+
+    /// Asks whether the other side is still there.
+    pub(crate) async fn is_alive(&self, within: Duration) -> bool {
+        !self.is_lost()
+            && tokio::time::timeout(within, self.connection.ping()).await.is_ok_and(|asked| asked.is_ok())
+    }
+
+    /// Passes bytes to and fro until what was asked for is done.
+    async fn drive(&mut self) -> Result<Output, SessionError> {
+        let Some((shell, session)) = &mut self.shell else { return Err(SessionError::Closed) };
+        loop {
+            match session.poll(Instant::now()) {
+                Step::Done(result) => return result,
+                Step::Write(bytes) => {
+                    if shell.write(bytes).await.is_err() {
+                        session.closed();
+                    }
+                }
+                Step::Wait(until) => match timeout_at(until.into(), shell.read()).await {
+                    Ok(Some(bytes)) => session.feed(&bytes, Instant::now()),
+                    Ok(None) => session.closed(),
+                    Err(_) => {}
+                },
+            }
+        }
+    }
+
+    /// Runs a command on a channel of its own.
+    async fn exec(&self, device: &Device, command: &str, bounds: &Bounds) -> Result<Output, DeviceError> {
+        let began = Instant::now();
+        let mut exec = self.connection.exec(command).await.map_err(|source| of_ssh(device, source))?;
+        let (mut bytes, mut cut) = (Vec::new(), false);
+        loop {
+            let ends = (began + bounds.command_max).min(Instant::now() + bounds.silence_max);
+            match timeout_at(ends.into(), exec.read()).await {
+                Ok(Some(more)) => {
+                    let room = bounds.output_bytes_max.saturating_sub(bytes.len());
+                    bytes.extend_from_slice(&more[..more.len().min(room)]);
+                    if more.len() > room {
+                        // Dropping the channel ends the command.
+                        cut = true;
+                        break;
+                    }
+                }
+                Ok(None) => break,
+                Err(_) => {
+                    let last =
+                        String::from_utf8_lossy(&bytes).lines().next_back().unwrap_or_default().to_owned();
+                    return Err(of_session(device, SessionError::TimedOut { took: began.elapsed(), last }));
+                }
+            }
+        }
+        let text = String::from_utf8_lossy(&bytes).replace('\r', "").trim_end().to_owned();
+        let error = match exec.exit_status() {
+            Some(0) | None => None,
+            Some(status) => {
+                let told = device.platform.error_in(&text).map(|(class, line)| (class, line.to_owned()));
+                let last = || text.lines().next_back().unwrap_or("it said nothing").to_owned();
+                Some(told.unwrap_or_else(|| {
+                    (crate::platform::ErrorClass::Failed, format!("it ended with {status}: {}", last()))
+                }))
+            }
+        };
+        Ok(Output { text, cut, error })
+    }
+}
+
+fn of_ssh(device: &Device, source: ssh::SshError) -> DeviceError {
+    DeviceError::Ssh { device: device.name.to_string(), source }
+}
+
+fn of_session(device: &Device, source: SessionError) -> DeviceError {
+    DeviceError::Session { device: device.name.to_string(), source }
+}

@@ -1,0 +1,239 @@
+//! Sessions that are kept: a command on a device that was asked before takes one round trip.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use ssh::{Connection, HostKey, Options, connect};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::{
+    Config,
+    error::DeviceError,
+    guard::Guard,
+    inventory::{Device, Inventory},
+    live::Live,
+    session::{Bounds, Output},
+};
+
+/// A session that was idle for longer is asked whether it is still there before it is used.
+const PROBE_AFTER: Duration = Duration::from_secs(30);
+/// How long it may take to answer that.
+const PROBE_MAX: Duration = Duration::from_secs(2);
+/// What is spent on making a session and a command, at most, for the clean-up that follows an abort.
+const SWEEP: Duration = Duration::from_secs(15);
+
+/// All sessions.
+pub(crate) struct Pool {
+    inventory: Arc<Inventory>,
+    options: Options,
+    bounds: Bounds,
+    idle_max: Duration,
+    age_max: Duration,
+    per_device: usize,
+    guard: Guard,
+    devices: Mutex<HashMap<Arc<str>, Arc<Slot>>>,
+}
+
+/// The sessions of one device.
+struct Slot {
+    places: Arc<Semaphore>,
+    idle: Mutex<Vec<Live>>,
+    /// The connection that others go through.
+    bastion: tokio::sync::Mutex<Option<Arc<Connection>>>,
+}
+
+/// A session that is in use. It goes back when it is given back; dropped, it is closed.
+pub(crate) struct Taken {
+    slot: Arc<Slot>,
+    live: Live,
+    _place: OwnedSemaphorePermit,
+    /// It was made for this.
+    pub(crate) is_new: bool,
+}
+
+impl Pool {
+    pub(crate) fn new(config: &Config, inventory: Arc<Inventory>) -> Self {
+        let ms = Duration::from_millis;
+        Self {
+            inventory,
+            options: Options {
+                connect_max: ms(config.connect_timeout_ms),
+                login_max: ms(config.login_timeout_ms),
+                ..Options::default()
+            },
+            bounds: Bounds {
+                login_max: ms(config.login_timeout_ms),
+                command_max: ms(config.command_timeout_ms),
+                silence_max: ms(config.silence_timeout_ms),
+                output_bytes_max: config.output_bytes_max,
+            },
+            idle_max: ms(config.idle_ms),
+            age_max: ms(config.age_max_ms),
+            per_device: config.sessions_per_device_max,
+            guard: Guard::new(ms(config.refused_login_pause_ms), config.logins_per_minute_max),
+            devices: Mutex::default(),
+        }
+    }
+
+    fn slot(&self, device: &Device) -> Arc<Slot> {
+        let mut devices = lock(&self.devices);
+        let slot = devices.entry(Arc::clone(&device.name)).or_insert_with(|| {
+            Arc::new(Slot {
+                places: Arc::new(Semaphore::new(self.per_device)),
+                idle: Mutex::default(),
+                bastion: tokio::sync::Mutex::default(),
+            })
+        });
+        Arc::clone(slot)
+    }
+
+    /// A session on a device: one that is idle, or a new one.
+    pub(crate) async fn take(&self, device: &Device) -> Result<Taken, DeviceError> {
+        let slot = self.slot(device);
+        let place = Arc::clone(&slot.places)
+            .acquire_owned()
+            .await
+            .map_err(|_| DeviceError::NoSession { device: device.name.to_string(), max: self.per_device })?;
+        while let Some(live) = self.idle(&slot) {
+            let fresh = live.used.elapsed() < PROBE_AFTER && !live.is_lost();
+            if fresh || live.is_alive(PROBE_MAX).await {
+                return Ok(Taken { slot, live, _place: place, is_new: false });
+            }
+        }
+        let live = self.open(device).await?;
+        Ok(Taken { slot, live, _place: place, is_new: true })
+    }
+
+    /// A new session on a device, whatever is idle: what was idle for as long as one that had died is closed.
+    pub(crate) async fn take_new(&self, device: &Device) -> Result<Taken, DeviceError> {
+        lock(&self.slot(device).idle).clear();
+        self.take(device).await
+    }
+
+    /// The host key that a device shows now.
+    pub(crate) async fn host_key(&self, device: &Device) -> Result<HostKey, DeviceError> {
+        let via = self.bastion(device).await?;
+        let options = Options { algorithms: device.algorithms, ..self.options.clone() };
+        let key = ssh::host_key(&device.endpoint, &options, via.as_deref()).await;
+        key.map_err(|source| DeviceError::Ssh { device: device.name.to_string(), source })
+    }
+
+    /// Takes an idle session that is neither too old nor too long idle; the others end here.
+    fn idle(&self, slot: &Slot) -> Option<Live> {
+        let mut idle = lock(&slot.idle);
+        idle.retain(|live| self.may_stay(live));
+        idle.pop()
+    }
+
+    fn may_stay(&self, live: &Live) -> bool {
+        live.used.elapsed() < self.idle_max && live.opened.elapsed() < self.age_max && !live.is_lost()
+    }
+
+    /// Logs in and opens a session.
+    async fn open(&self, device: &Device) -> Result<Live, DeviceError> {
+        let via = self.bastion(device).await?;
+        let attempt = self.guard.attempt(device).await?;
+        let opened = async {
+            let connection = self.connect(device, via).await?;
+            Live::open(device, Arc::new(connection), self.bounds).await
+        };
+        let opened = opened.await;
+        attempt.came_to(&opened);
+        opened
+    }
+
+    async fn connect(
+        &self,
+        device: &Device,
+        via: Option<Arc<Connection>>,
+    ) -> Result<Connection, DeviceError> {
+        let options = Options { algorithms: device.algorithms, ..self.options.clone() };
+        let mut login = device.credential.login.clone();
+        login.user.push_str(&device.platform.login_suffix);
+        let connected = connect(&device.endpoint, &login, &device.host_keys, &options, via).await;
+        connected.map_err(|source| DeviceError::Ssh { device: device.name.to_string(), source })
+    }
+
+    /// The connection that those to a device go through, shared by all of them.
+    async fn bastion(&self, device: &Device) -> Result<Option<Arc<Connection>>, DeviceError> {
+        let mut through = None;
+        for hop in &device.via {
+            let Some(hop) = self.inventory.find(hop) else {
+                return Err(DeviceError::NotFound { asked: hop.clone(), near: None });
+            };
+            let slot = self.slot(hop);
+            let mut bastion = slot.bastion.lock().await;
+            let connection = match bastion.as_ref().filter(|connection| !connection.is_closed()) {
+                Some(open) => Arc::clone(open),
+                None => {
+                    let attempt = self.guard.attempt(hop).await?;
+                    let connected = self.connect(hop, through).await;
+                    attempt.came_to(&connected);
+                    Arc::new(connected?)
+                }
+            };
+            *bastion = Some(Arc::clone(&connection));
+            through = Some(connection);
+        }
+        Ok(through)
+    }
+
+    /// Closes what has been idle for too long or has died. Asked again and again from the background.
+    pub(crate) fn prune(&self) {
+        let slots: Vec<Arc<Slot>> = lock(&self.devices).values().cloned().collect();
+        for slot in slots {
+            lock(&slot.idle).retain(|live| self.may_stay(live));
+        }
+    }
+
+    /// How often that is worth it.
+    pub(crate) fn prune_every(&self) -> Duration {
+        SWEEP.min(self.idle_max.max(Duration::from_millis(100)))
+    }
+
+    /// How many sessions are idle.
+    pub(crate) fn idle_count(&self) -> usize {
+        lock(&self.devices).values().map(|slot| lock(&slot.idle).len()).sum()
+    }
+
+    /// Closes everything that is idle.
+    pub(crate) fn close(&self) {
+        lock(&self.devices).clear();
+    }
+
+    /// The bounds of a command.
+    pub(crate) fn bounds(&self) -> &Bounds {
+        &self.bounds
+    }
+}
+
+impl Taken {
+    /// Runs one command.
+    pub(crate) async fn run(
+        &mut self,
+        device: &Device,
+        command: &str,
+        bounds: &Bounds,
+    ) -> Result<Output, DeviceError> {
+        self.live.run(device, command, bounds).await
+    }
+
+    /// True once nothing more can be run on it.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.live.is_lost()
+    }
+
+    /// Gives it back for the next one.
+    pub(crate) fn give_back(self) {
+        if !self.live.is_lost() {
+            lock(&self.slot.idle).push(self.live);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,304 @@
+//! `portcullis devices`: network devices.
+
+use std::{
+    io::BufRead as _,
+    time::{Duration, Instant},
+};
+
+use clap::{Args, Subcommand};
+use futures_util::{StreamExt as _, stream};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Value, json};
+
+use super::{Exit, Failure, Globals, Out, out::plain};
+use crate::reach::Reach;
+
+/// How many devices are asked at once, at most; the server has a bound of its own.
+const AT_ONCE: usize = 50;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DevicesCommand {
+    /// List the devices of the inventory
+    List(ChooseArgs),
+    /// Run commands that show something on many devices
+    Run(RunArgs),
+    /// Trust the host key that a device shows, after comparing it
+    Trust(TrustArgs),
+    /// List the platforms that are known
+    Platforms,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ChooseArgs {
+    /// Only devices of this group
+    #[arg(long)]
+    group: Option<String>,
+    /// Only devices of this platform
+    #[arg(long)]
+    platform: Option<String>,
+    /// Only devices with this label; may be given several times
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
+    labels: Vec<(String, String)>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// The devices, by name or address; those that are chosen below where none is named
+    devices: Vec<String>,
+    /// A command; may be given several times
+    #[arg(long = "command", short, value_name = "COMMAND", required = true)]
+    commands: Vec<String>,
+    /// Make outputs into records, where there is a template for the command
+    #[arg(long)]
+    parse: bool,
+    /// The longest that one device may take, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=600))]
+    timeout: u64,
+    /// Every device of the inventory
+    #[arg(long, conflicts_with = "devices")]
+    all: bool,
+    #[command(flatten)]
+    choose: ChooseArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TrustArgs {
+    /// The device, by its name in the inventory
+    device: String,
+    /// The fingerprint that its key must have, as the device itself shows it; then nobody is asked
+    #[arg(long, value_name = "SHA256:..")]
+    fingerprint: Option<String>,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+pub(super) async fn run(command: DevicesCommand, globals: &Globals, out: &Out) -> Result<(), Failure> {
+    if let DevicesCommand::Platforms = command {
+        platforms(out);
+        return Ok(());
+    }
+    let reach = Reach::connect(globals, out).await?;
+    let done = match &command {
+        DevicesCommand::List(args) => list(&reach, args, out).await,
+        DevicesCommand::Run(args) => ask(&reach, args, out).await,
+        DevicesCommand::Trust(args) => trust(&reach, args, out).await,
+        DevicesCommand::Platforms => Ok(()),
+    };
+    reach.close().await;
+    done.map_err(|failure| match failure.text.starts_with("Tool not found: ") {
+        true => Failure::new(
+            failure.exit,
+            "there are no devices, or they are not yours to ask; `devices` in the configuration names them",
+        ),
+        false => failure,
+    })
+}
+
+fn platforms(out: &Out) {
+    let all = device::platforms();
+    let lines = all
+        .iter()
+        .map(|(name, title, aliases)| vec![(*name).to_owned(), (*title).to_owned(), aliases.join(", ")]);
+    let row = |(name, title, aliases): &(&str, &str, Vec<&str>)| json!({ "name": name, "title": title, "aliases": aliases });
+    out.table(&["platform", "what it is", "also known as"], lines.collect(), &all.iter().map(row).collect());
+}
+
+async fn chosen(reach: &Reach, args: &ChooseArgs) -> Result<Vec<Value>, Failure> {
+    let labels: serde_json::Map<String, Value> =
+        args.labels.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect();
+    let mut arguments = json!({ "labels": labels });
+    for (name, value) in [("group", &args.group), ("platform", &args.platform)] {
+        if let Some(value) = value {
+            arguments[name] = Value::from(value.as_str());
+        }
+    }
+    let mut answer = reach.call("list_devices", arguments).await?;
+    Ok(answer["devices"].as_array_mut().map(std::mem::take).unwrap_or_default())
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => plain(text),
+        Value::Null => "-".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+async fn list(reach: &Reach, args: &ChooseArgs, out: &Out) -> Result<(), Failure> {
+    let devices = chosen(reach, args).await?;
+    let line = |device: &Value| {
+        let labels = device["labels"].as_object().into_iter().flatten();
+        let labels = labels.map(|(name, value)| format!("{}={}", plain(name), text(value)));
+        let groups = device["groups"].as_array().into_iter().flatten().map(text);
+        vec![
+            text(&device["id"]),
+            format!("{}:{}", text(&device["host"]), device["port"]),
+            text(&device["platform"]),
+            groups.collect::<Vec<_>>().join(", "),
+            labels.collect::<Vec<_>>().join(", "),
+        ]
+    };
+    let header = ["device", "address", "platform", "groups", "labels"];
+    out.table(&header, devices.iter().map(line).collect(), &json!(devices));
+    Ok(())
+}
+
+/// Asks every device by a call of its own, and shows how far that is.
+async fn ask(reach: &Reach, args: &RunArgs, out: &Out) -> Result<(), Failure> {
+    let names: Vec<String> = match args.devices.as_slice() {
+        [] => {
+            let choose = &args.choose;
+            let is_chosen = args.all || choose.group.is_some() || choose.platform.is_some();
+            if !is_chosen && choose.labels.is_empty() {
+                let text = "name devices, or choose them with --group, --label, --platform or --all";
+                return Err(Failure::new(Exit::Usage, text));
+            }
+            chosen(reach, choose).await?.iter().map(|device| text(&device["id"])).collect()
+        }
+        named => named.to_vec(),
+    };
+    let began = Instant::now();
+    let bar = progress(names.len(), out);
+    let one = |name: String| async {
+        let arguments = json!({
+            "device_ip": name, "commands": args.commands, "timeout": args.timeout, "parse": args.parse,
+        });
+        let answer = reach.call("query_device", arguments).await;
+        bar.inc(1);
+        bar.set_message(name.clone());
+        result(name, answer)
+    };
+    let mut results: Vec<Value> = stream::iter(names).map(one).buffer_unordered(AT_ONCE).collect().await;
+    bar.finish_and_clear();
+    results.sort_by_key(|result| text(&result["device"]));
+    let failed = results.iter().filter(|result| result["success"] == false).count();
+    if out.json {
+        out.line(
+            &json!({
+                "total_devices": results.len(), "successful": results.len() - failed, "failed": failed,
+                "results": results, "total_execution_time_ms": began.elapsed().as_secs_f64() * 1000.0,
+            })
+            .to_string(),
+        );
+    } else {
+        show(&results, out);
+    }
+    match failed {
+        0 => Ok(()),
+        _ => Err(Failure::new(Exit::Failed, format!("{failed} of {} devices failed", results.len()))),
+    }
+}
+
+/// What came of one device, in the form of `run_show_commands`.
+fn result(name: String, answer: Result<Value, Failure>) -> Value {
+    match answer {
+        Ok(answer) => json!({
+            "device": answer["device"], "success": answer["status"] == "success", "results": answer["results"],
+            "execution_time_ms": answer["execution_time_ms"],
+        }),
+        Err(failure) => json!({ "device": name, "success": false, "results": [], "error": failure.text }),
+    }
+}
+
+fn progress(devices: usize, out: &Out) -> ProgressBar {
+    let bar = ProgressBar::new(devices as u64);
+    if out.json || !out.interactive() || devices < 2 {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    // A template that does not parse would be a bar without one.
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} devices, {elapsed}  {msg}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// The outputs of each device, and a table of all of them at the end.
+fn show(results: &[Value], out: &Out) {
+    for result in results {
+        for one in result["results"].as_array().into_iter().flatten() {
+            out.note(&format!("\n{} # {}", text(&result["device"]), text(&one["command"])));
+            match &one["parsed"]["records"] {
+                Value::Array(records) if !records.is_empty() => table(records, out),
+                _ => out.note(plain(one["output"].as_str().unwrap_or_default()).trim_end()),
+            }
+            if one["truncated"] == true {
+                out.note(&format!("(cut: {} bytes in all)", one["bytes"]));
+            }
+        }
+    }
+    let line = |result: &Value| {
+        let told = result["results"].as_array().into_iter().flatten().find(|one| one["status"] == "error");
+        let why = told.map_or_else(|| text(&result["error"]), |one| text(&one["error"]));
+        let took =
+            result["execution_time_ms"].as_f64().map_or_else(|| "-".to_owned(), |ms| format!("{ms:.0} ms"));
+        let state = if result["success"] == true { "ok" } else { "failed" };
+        vec![text(&result["device"]), state.to_owned(), took, why]
+    };
+    out.note("");
+    out.table(&["device", "state", "took", "why"], results.iter().map(line).collect(), &Value::Null);
+}
+
+/// Records as a table.
+fn table(records: &[Value], out: &Out) {
+    let Some(first) = records.first().and_then(Value::as_object) else { return };
+    let header: Vec<&str> = first.keys().map(String::as_str).collect();
+    let cell = |value: &Value| match value {
+        Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(" "),
+        other => text(other),
+    };
+    let line = |record: &Value| header.iter().map(|name| cell(&record[*name])).collect();
+    out.table(&header, records.iter().map(line).collect(), &Value::Null);
+}
+
+/// Shows the key, asks where a person sits there, and trusts exactly the one that was shown.
+async fn trust(reach: &Reach, args: &TrustArgs, out: &Out) -> Result<(), Failure> {
+    let fingerprint = match &args.fingerprint {
+        Some(fingerprint) => fingerprint.clone(),
+        None => {
+            let shown = reach.call("device_reachability", json!({ "device_ip": args.device })).await?;
+            let Some(key) = shown["host_key"].as_str() else {
+                return Err(Failure::new(Exit::Later, text(&shown["error"])));
+            };
+            if !out.json {
+                out.note(&format!(
+                    "{} ({}) shows the host key\n  {}",
+                    args.device,
+                    text(&shown["host"]),
+                    plain(key)
+                ));
+            }
+            if !args.yes && !is_yes("is that what the device itself shows? [y/N]", out)? {
+                return Err(Failure::new(Exit::Failed, "nothing trusted"));
+            }
+            key.rsplit(' ').next().unwrap_or_default().to_owned()
+        }
+    };
+    let arguments = json!({ "device_ip": args.device, "fingerprint": fingerprint });
+    let answer = reach.call("devices_trust", arguments).await?;
+    if out.json {
+        out.line(&answer.to_string());
+    } else {
+        out.note(&format!("trusted for {}: {}", text(&answer["host"]), text(&answer["host_key"])));
+    }
+    Ok(())
+}
+
+/// Asks a person. Error: there is none.
+fn is_yes(question: &str, out: &Out) -> Result<bool, Failure> {
+    if !out.interactive() {
+        let text = "nothing trusted: there is nobody here to ask; give --fingerprint, or say --yes";
+        return Err(Failure::new(Exit::Failed, text));
+    }
+    out.note(question);
+    let mut answer = String::new();
+    // An end of input is a no.
+    let _ = std::io::stdin().lock().read_line(&mut answer);
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}

@@ -1,0 +1,289 @@
+//! How a connection comes to be.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use russh::{
+    client::{self, Handle, Session, connect_stream},
+    keys::PublicKeyOrCertificate,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
+
+use crate::{
+    Algorithms, HostKey, HostKeys, Login, SshError,
+    channel::{Exec, Shell, Terminal},
+    error::{self, Inside},
+};
+
+/// The longest banner that is kept, in bytes.
+const BANNER_BYTES_MAX: usize = 4096;
+
+/// Where to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    /// A name or an address.
+    pub host: String,
+    /// The port; 22 is the usual one.
+    pub port: u16,
+}
+
+impl Endpoint {
+    /// As `known_hosts` names it: `host`, or `[host]:port` where the port is not 22.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self.port {
+            22 => self.host.clone(),
+            port => format!("[{}]:{port}", self.host),
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+/// How a connection is made and kept.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Which algorithms are offered.
+    pub algorithms: Algorithms,
+    /// The longest wait for TCP and the key exchange together.
+    pub connect_max: Duration,
+    /// The longest wait for the login.
+    pub login_max: Duration,
+    /// How long nothing may come before the other side is asked whether it is still there. Three questions without an
+    /// answer end the connection.
+    pub keepalive: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            algorithms: Algorithms::default(),
+            connect_max: Duration::from_secs(10),
+            login_max: Duration::from_secs(20),
+            keepalive: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What is known on the way to one endpoint.
+pub(crate) struct Route<'a> {
+    pub(crate) endpoint: &'a Endpoint,
+    pub(crate) options: &'a Options,
+}
+
+impl Route<'_> {
+    pub(crate) fn to(&self) -> String {
+        self.endpoint.to_string()
+    }
+
+    pub(crate) fn error(&self, error: russh::Error) -> SshError {
+        error::of(error, &self.to(), self.options.algorithms)
+    }
+
+    fn timed_out(&self, doing: &'static str, took: Duration) -> SshError {
+        SshError::TimedOut { to: self.to(), doing, took }
+    }
+
+    /// Exchanges keys over a new stream, and judges the host key.
+    async fn shake_hands(
+        &self,
+        judge: Judge,
+        via: Option<&Connection>,
+    ) -> Result<(Handle<Client>, Banner), SshError> {
+        let banner = Banner::default();
+        let known = match &judge {
+            Judge::By(keys) => keys.algorithms(&self.endpoint.name())?,
+            Judge::Ask(_) => Vec::new(),
+        };
+        let config = Arc::new(client::Config {
+            preferred: self.options.algorithms.preferred(&known),
+            keepalive_interval: Some(self.options.keepalive),
+            nodelay: true,
+            ..client::Config::default()
+        });
+        let client = Client { judge, name: self.endpoint.name(), banner: banner.clone() };
+        let stream = self.stream(via).await?;
+        let handle = connect_stream(config, stream, client).await;
+        Ok((handle.map_err(|inside| inside.of(&self.to(), self.options.algorithms))?, banner))
+    }
+
+    async fn stream(&self, via: Option<&Connection>) -> Result<Box<dyn Stream>, SshError> {
+        let Endpoint { host, port } = self.endpoint;
+        match via {
+            None => {
+                let unreachable =
+                    |error: std::io::Error| SshError::Unreachable { to: self.to(), why: error.to_string() };
+                let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(unreachable)?;
+                stream.set_nodelay(true).map_err(unreachable)?;
+                Ok(Box::new(stream))
+            }
+            Some(jump) => {
+                let opened =
+                    jump.handle.channel_open_direct_tcpip(host, (*port).into(), "127.0.0.1", 0).await;
+                let channel = opened.map_err(|error| match error {
+                    russh::Error::ChannelOpenFailure(reason) => {
+                        SshError::Unreachable { to: self.to(), why: format!("{} says {reason:?}", jump.to) }
+                    }
+                    other => jump.error(other),
+                })?;
+                Ok(Box::new(channel.into_stream()))
+            }
+        }
+    }
+}
+
+/// Anything that bytes go through.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+type Banner = Arc<Mutex<String>>;
+
+/// A connection that is logged in. It ends when it is dropped.
+pub struct Connection {
+    handle: Handle<Client>,
+    to: String,
+    algorithms: Algorithms,
+    banner: Banner,
+    /// The one it goes through stays for as long as it does.
+    _via: Option<Arc<Connection>>,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("to", &self.to).finish_non_exhaustive()
+    }
+}
+
+/// Connects and logs in, directly or through another connection.
+///
+/// Dropping the future ends what was begun. Error: every [`SshError`].
+pub async fn connect(
+    endpoint: &Endpoint,
+    login: &Login,
+    keys: &HostKeys,
+    options: &Options,
+    via: Option<Arc<Connection>>,
+) -> Result<Connection, SshError> {
+    let route = Route { endpoint, options };
+    let shaken =
+        timeout(options.connect_max, route.shake_hands(Judge::By(keys.clone()), via.as_deref())).await;
+    let (mut handle, banner) = shaken.map_err(|_| route.timed_out("answer", options.connect_max))??;
+    let logged_in = timeout(options.login_max, login.log_in(&mut handle, &route)).await;
+    logged_in.map_err(|_| route.timed_out("finish the login", options.login_max))??;
+    Ok(Connection { handle, to: route.to(), algorithms: options.algorithms, banner, _via: via })
+}
+
+/// Asks an endpoint for its host key, and goes no further.
+///
+/// Error: every [`SshError`] but those about keys and logins.
+pub async fn host_key(
+    endpoint: &Endpoint,
+    options: &Options,
+    via: Option<&Connection>,
+) -> Result<HostKey, SshError> {
+    let route = Route { endpoint, options };
+    let shown = Arc::new(Mutex::new(None));
+    let asked = timeout(options.connect_max, route.shake_hands(Judge::Ask(Arc::clone(&shown)), via)).await;
+    let asked = asked.map_err(|_| route.timed_out("answer", options.connect_max))?;
+    let key = shown.lock().unwrap_or_else(PoisonError::into_inner).take();
+    match (key, asked) {
+        (Some(key), _) => Ok(key),
+        (None, Err(error)) => Err(error),
+        (None, Ok(_)) => Err(SshError::Protocol { to: route.to(), why: "it showed no host key".to_owned() }),
+    }
+}
+
+impl Connection {
+    /// What the other side said before the login.
+    #[must_use]
+    pub fn banner(&self) -> String {
+        self.banner.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// True once it has ended.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.handle.is_closed()
+    }
+
+    /// Opens a terminal with a shell behind it.
+    ///
+    /// Error: `Refused` or `Closed`.
+    pub async fn shell(&self, terminal: Terminal) -> Result<Shell, SshError> {
+        let channel = self.handle.channel_open_session().await.map_err(|error| self.error(error))?;
+        Shell::open(channel, terminal, &self.to, self.algorithms).await
+    }
+
+    /// Runs one command on a channel of its own, without a terminal.
+    ///
+    /// Error: `Refused` or `Closed`.
+    pub async fn exec(&self, command: &str) -> Result<Exec, SshError> {
+        let channel = self.handle.channel_open_session().await.map_err(|error| self.error(error))?;
+        Exec::start(channel, command, &self.to, self.algorithms).await
+    }
+
+    /// Asks whether the other side is still there (`keepalive@openssh.com`), and waits for its answer.
+    ///
+    /// Error: `Closed`.
+    pub async fn ping(&self) -> Result<(), SshError> {
+        self.handle.send_ping().await.map_err(|error| self.error(error))
+    }
+
+    fn error(&self, error: russh::Error) -> SshError {
+        error::of(error, &self.to, self.algorithms)
+    }
+}
+
+/// How a host key is met.
+pub(crate) enum Judge {
+    /// It must be trusted.
+    By(HostKeys),
+    /// It is only noted; nothing goes on from there.
+    Ask(Arc<Mutex<Option<HostKey>>>),
+}
+
+/// Our side of the library's protocol.
+pub(crate) struct Client {
+    judge: Judge,
+    name: String,
+    banner: Banner,
+}
+
+impl client::Handler for Client {
+    type Error = Inside;
+
+    async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, Inside> {
+        let key = match shown {
+            PublicKeyOrCertificate::PublicKey { key, .. } => key.clone(),
+            // None is asked for; where one comes all the same, its key is judged as a plain one.
+            PublicKeyOrCertificate::Certificate(certificate) => certificate.public_key().clone().into(),
+        };
+        match &self.judge {
+            Judge::By(keys) => keys.judge(&self.name, &key).map(|()| true).map_err(Inside::Verdict),
+            Judge::Ask(shown) => {
+                *shown.lock().unwrap_or_else(PoisonError::into_inner) = Some(HostKey(key));
+                Ok(false)
+            }
+        }
+    }
+
+    async fn auth_banner(&mut self, banner: &str, _session: &mut Session) -> Result<(), Inside> {
+        let end = banner.floor_char_boundary(BANNER_BYTES_MAX);
+        banner[..end].clone_into(&mut self.banner.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(())
+    }
+}

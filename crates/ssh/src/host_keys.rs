@@ -1,0 +1,202 @@
+//! Which host keys are trusted: those of a file in the form of OpenSSH (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT"), or one
+//! that is pinned.
+
+use std::{
+    fmt, fs, io,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use russh::keys::{
+    Algorithm, HashAlg, PublicKey,
+    ssh_key::known_hosts::{Entry, HostPatterns, KnownHosts as Lines, Marker},
+};
+use sha1::Sha1;
+
+use crate::SshError;
+
+/// A host key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostKey(pub(crate) PublicKey);
+
+impl HostKey {
+    /// Its fingerprint as OpenSSH shows it: `SHA256:..`.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        self.0.fingerprint(HashAlg::Sha256).to_string()
+    }
+
+    /// Its algorithm: `ssh-ed25519`, `ssh-rsa`.
+    #[must_use]
+    pub fn algorithm(&self) -> String {
+        self.0.algorithm().to_string()
+    }
+}
+
+impl fmt::Display for HostKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.algorithm(), self.fingerprint())
+    }
+}
+
+/// How a host key is judged.
+#[derive(Clone, Debug)]
+pub enum HostKeys {
+    /// It must stand in this file.
+    Known(KnownHosts),
+    /// It must have this fingerprint: `SHA256:..`.
+    Pinned(String),
+}
+
+impl HostKeys {
+    /// The algorithms of the keys that are known of a host.
+    ///
+    /// Error: a file that cannot be read.
+    pub(crate) fn algorithms(&self, name: &str) -> Result<Vec<Algorithm>, SshError> {
+        match self {
+            Self::Pinned(_) => Ok(Vec::new()),
+            Self::Known(file) => {
+                let entries = file.entries()?;
+                let plain = entries.iter().filter(|entry| entry.marker().is_none() && names(entry, name));
+                Ok(plain.map(|entry| entry.public_key().algorithm()).collect())
+            }
+        }
+    }
+
+    /// Judges the key that an endpoint shows.
+    ///
+    /// Error: `UnknownHostKey`, `HostKeyChanged`, `HostKeyRevoked`.
+    pub(crate) fn judge(&self, name: &str, shown: &PublicKey) -> Result<(), SshError> {
+        let key = HostKey(shown.clone());
+        let (to, shows) = (name.to_owned(), key.to_string());
+        match self {
+            Self::Pinned(fingerprint) if *fingerprint == key.fingerprint() => Ok(()),
+            Self::Pinned(fingerprint) => {
+                Err(SshError::HostKeyChanged { to, key: shows, known: format!("the pinned {fingerprint}") })
+            }
+            Self::Known(file) => {
+                let entries = file.entries()?;
+                let of_host: Vec<&Entry> = entries.iter().filter(|entry| names(entry, name)).collect();
+                let same = |entry: &&&Entry| entry.public_key().key_data() == shown.key_data();
+                match of_host.iter().find(same).map(|entry| entry.marker()) {
+                    Some(Some(Marker::Revoked)) => Err(SshError::HostKeyRevoked { to, key: shows }),
+                    Some(None) => Ok(()),
+                    _ if of_host.iter().any(|entry| entry.marker().is_none()) => {
+                        Err(SshError::HostKeyChanged {
+                            to,
+                            key: shows,
+                            known: format!("another in {}", file.path.display()),
+                        })
+                    }
+                    _ => Err(SshError::UnknownHostKey { to, key: shows }),
+                }
+            }
+        }
+    }
+}
+
+/// A file of known hosts. It is read for each new connection, so that a key that was just trusted counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownHosts {
+    path: PathBuf,
+}
+
+impl KnownHosts {
+    /// The file at a path; one that is not there is an empty one.
+    #[must_use]
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn cannot(&self, why: impl fmt::Display) -> SshError {
+        SshError::KnownHosts { file: self.path.display().to_string(), why: why.to_string() }
+    }
+
+    fn text(&self) -> Result<String, SshError> {
+        match fs::read_to_string(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+            read => read.map_err(|error| self.cannot(error)),
+        }
+    }
+
+    fn entries(&self) -> Result<Vec<Entry>, SshError> {
+        let text = self.text()?;
+        // A line that nobody can read trusts nobody; as with OpenSSH, the others still count.
+        Ok(Lines::new(&text).filter_map(Result::ok).collect())
+    }
+
+    /// The keys that are trusted for an endpoint, by its name: `host`, or `[host]:port` where the port is not 22.
+    ///
+    /// Error: a file that cannot be read.
+    pub fn keys_of(&self, name: &str) -> Result<Vec<HostKey>, SshError> {
+        let entries = self.entries()?;
+        let plain = entries.into_iter().filter(|entry| entry.marker().is_none() && names(entry, name));
+        Ok(plain.map(|entry| HostKey(entry.public_key().clone())).collect())
+    }
+
+    /// Trusts a key from now on, in the place of all that were trusted for this endpoint by a line of its own.
+    ///
+    /// The file is written anew and renamed into place. Error: a file that cannot be read or written.
+    pub fn trust(&self, name: &str, key: &HostKey) -> Result<(), SshError> {
+        let text = self.text()?;
+        let is_old = |line: &str| {
+            Lines::new(line).next().and_then(Result::ok).is_some_and(|entry| {
+                entry.marker().is_none()
+                    && matches!(entry.host_patterns(), HostPatterns::Patterns(all) if all.len() == 1)
+                    && names(&entry, name)
+            })
+        };
+        let mut kept: String =
+            text.lines().filter(|line| !is_old(line)).map(|line| format!("{line}\n")).collect();
+        let public = key.0.to_openssh().map_err(|error| self.cannot(error))?;
+        let words: Vec<&str> = public.split(' ').take(2).collect();
+        kept.push_str(&format!("{name} {}\n", words.join(" ")));
+        self.write(&kept).map_err(|error| self.cannot(error))
+    }
+
+    fn write(&self, text: &str) -> io::Result<()> {
+        if let Some(folder) = self.path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let new = self.path.with_extension("new");
+        let mut file = fs::File::create(&new)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&new, &self.path)
+    }
+}
+
+/// Whether a line is about a host of this name.
+fn names(entry: &Entry, name: &str) -> bool {
+    match entry.host_patterns() {
+        HostPatterns::HashedName { salt, hash } => Hmac::<Sha1>::new_from_slice(salt)
+            .is_ok_and(|mac| mac.chain_update(name.as_bytes()).verify_slice(hash).is_ok()),
+        HostPatterns::Patterns(patterns) => {
+            let fits = |pattern: &str| is_like(pattern.as_bytes(), name.as_bytes());
+            let refused = patterns.iter().any(|pattern| pattern.strip_prefix('!').is_some_and(fits));
+            !refused && patterns.iter().any(|pattern| !pattern.starts_with('!') && fits(pattern))
+        }
+    }
+}
+
+/// Whether a name is like a pattern with `*` and `?`. Names of hosts have no case.
+fn is_like(pattern: &[u8], name: &[u8]) -> bool {
+    match (pattern.split_first(), name.split_first()) {
+        (None, None) => true,
+        (Some((b'*', rest)), _) => {
+            is_like(rest, name) || name.split_first().is_some_and(|(_, shorter)| is_like(pattern, shorter))
+        }
+        (Some((b'?', rest)), Some((_, shorter))) => is_like(rest, shorter),
+        (Some((want, rest)), Some((have, shorter))) => {
+            want.eq_ignore_ascii_case(have) && is_like(rest, shorter)
+        }
+        _ => false,
+    }
+}
