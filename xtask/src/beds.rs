@@ -18,6 +18,9 @@ const PROGRAMS: &[(&str, &str, &str)] = &[
     ("git", "git", "the house test asks it which files are tracked"),
     ("python3", "python3", "runs the judges of the OpenAPI document"),
     ("chromium", "chromium", "opens the documentation pages as a reader does"),
+    ("vtysh", "frr", "routers that the tests ask: FRRouting"),
+    ("sshd", "openssh-server", "what routers and hosts are reached through"),
+    ("ip", "iproute2", "makes a network namespace for each router"),
     ("npm", "npm", "brings the MCP conformance suite and other people's MCP clients, and the Node they need"),
 ];
 
@@ -135,6 +138,7 @@ pub(crate) fn places(beds: &Path) -> serde_json::Value {
         "fastmcp": bin.join("fastmcp"),
         "mcp_fuzzer": bin.join("mcp-fuzzer"),
         "chromium": "chromium",
+        "frr": "/usr/lib/frr",
         "node": module("node", NODE.split('@').next().unwrap_or(NODE)).join("bin/node"),
         "conformance": module("conformance", suite),
         "conformance_0_1": module("conformance-0.1", suite),

@@ -17,7 +17,7 @@ use crate::{
     mask::masked,
     pool::Taken,
     session::Output,
-    tools::{CommandResult, QueryArguments, QueryResult, Status},
+    shapes::{CommandResult, QueryArguments, QueryResult, Status},
 };
 
 /// How a device is asked.

@@ -12,7 +12,8 @@ use crate::{
     ask::ms,
     error::DeviceError,
     inventory::Device,
-    tools::{DeviceResult, QUERY, RunArguments, RunResult},
+    shapes::{DeviceResult, RunArguments, RunResult},
+    tools::QUERY,
 };
 
 impl Room {

@@ -22,6 +22,9 @@ pub struct Config {
     /// A folder of TextFSM templates with an `index`, such as that of the package `ntc-templates`. Without it, outputs
     /// are not made into records.
     pub templates: Option<PathBuf>,
+    /// The folder that `backup_config` keeps configurations in. They are kept as they are, secrets included, readable
+    /// for the user of the server alone.
+    pub backups: PathBuf,
     /// What may be sent to devices beyond what their platforms know as showing.
     pub commands: CommandsConfig,
     /// The longest wait for a connection and its keys, in milliseconds.
@@ -54,6 +57,9 @@ pub struct Config {
     /// How long a session may be idle before it is closed, in milliseconds.
     #[schemars(range(min = 0, max = 3_600_000))]
     pub idle_ms: u64,
+    /// How long it is believed that a device answers, or does not, before it is looked at again, in milliseconds.
+    #[schemars(range(min = 1000, max = 86_400_000))]
+    pub probe_every_ms: u64,
     /// How old a session may get, in milliseconds.
     #[schemars(range(min = 1000, max = 86_400_000))]
     pub age_max_ms: u64,
@@ -70,6 +76,7 @@ impl Default for Config {
             logins: BTreeMap::new(),
             known_hosts: PathBuf::from("known_hosts"),
             templates: None,
+            backups: PathBuf::from("backups"),
             commands: CommandsConfig::default(),
             connect_timeout_ms: 10_000,
             login_timeout_ms: 20_000,
@@ -81,6 +88,7 @@ impl Default for Config {
             devices_at_once_max: 50,
             logins_per_minute_max: 20,
             idle_ms: 120_000,
+            probe_every_ms: 60_000,
             age_max_ms: 3_600_000,
             refused_login_pause_ms: 300_000,
         }

@@ -1,7 +1,7 @@
 use ssh::SshError;
 use tool::{Code, Fault};
 
-use crate::session::SessionError;
+use crate::{platform::ErrorClass, session::SessionError};
 
 /// Everything that can go wrong in this room. Devices are called by their names in the inventory.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +24,20 @@ pub(crate) enum DeviceError {
         "{device}: there were {max} logins in the last 60 s (`devices.logins_per_minute_max`); one is free in {wait_s} s"
     )]
     TooManyLogins { device: String, max: usize, wait_s: u64 },
+    #[error(
+        "{device}: {what} cannot be asked for on {platform}; run_show_commands runs what its command line has"
+    )]
+    NoIntent { device: String, what: &'static str, platform: String },
+    #[error("{device}: {command:?} is denied by `devices.commands.deny`")]
+    Denied { device: String, command: String },
+    #[error("{device} says: {line}")]
+    Told { device: String, class: ErrorClass, line: String },
+    #[error("{device}: {command:?} prints more than is read (`devices.output_bytes_max`)")]
+    TooLong { device: String, command: String },
+    #[error("{device}: what {command:?} prints cannot be read: {why}")]
+    Unread { device: String, command: String, why: String },
+    #[error("cannot keep the backup of {device}: {source}")]
+    Backup { device: String, source: std::io::Error },
     #[error("{device}: the call took longer than it may")]
     Late { device: String },
     #[error("{device}: the call was stopped")]
@@ -67,6 +81,12 @@ impl DeviceError {
                 SessionError::ModeRefused { .. } | SessionError::NoWay { .. } => "mode",
                 SessionError::Closed => "closed",
             },
+            Self::NoIntent { .. } => "unsupported",
+            Self::Denied { .. } => "denied",
+            Self::Told { class, .. } => class.as_str(),
+            Self::TooLong { .. } => "too_long",
+            Self::Unread { .. } => "unread",
+            Self::Backup { .. } => "backup",
             Self::LoginStopped { .. } => "login",
             Self::NoSession { .. } | Self::TooManyLogins { .. } => "busy",
             Self::Late { .. } => "timeout",
@@ -99,6 +119,11 @@ impl From<DeviceError> for Fault {
         let (code, pointer) = match &error {
             E::NotFound { .. } => (Code::NotFound, Some("/device_ip".to_owned())),
             E::BadArgument { pointer, .. } => (Code::BadArguments, Some(pointer.clone())),
+            E::NoIntent { .. } => (Code::BadArguments, Some("/device_ip".to_owned())),
+            E::Denied { .. } => (Code::Denied, None),
+            E::Told { .. } | E::TooLong { .. } | E::Unread { .. } | E::Backup { .. } => {
+                (Code::Upstream, None)
+            }
             E::NoSession { .. } | E::TooManyLogins { .. } => (Code::Busy, None),
             E::LoginStopped { .. } => (Code::Unavailable, None),
             E::Late { .. } => (Code::TimedOut, None),

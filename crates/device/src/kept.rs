@@ -10,7 +10,7 @@ use regex::Regex;
 
 use crate::{
     error::DeviceError,
-    tools::{GrepArguments, GrepLine, GrepResult},
+    shapes::{GrepArguments, GrepLine, GrepResult},
 };
 
 /// The most bytes that are kept of all outputs together.

@@ -5,6 +5,7 @@
 //! are masked before anything else sees them; a refused login is not tried again for a while.
 
 mod ask;
+mod backup;
 mod batch;
 mod config;
 mod error;
@@ -12,11 +13,15 @@ mod guard;
 mod inventory;
 mod kept;
 mod live;
+mod look;
 mod mask;
+mod normal;
 mod platform;
 mod pool;
 mod session;
+mod shapes;
 mod tools;
+mod watch;
 
 use std::{
     sync::Arc,
@@ -39,10 +44,11 @@ use crate::{
     kept::Shelf,
     platform::Class,
     pool::Pool,
-    tools::{
+    shapes::{
         GrepArguments, ListArguments, ListResult, ReachArguments, ReachResult, RunArguments, TrustArguments,
         TrustResult,
     },
+    watch::Watch,
 };
 
 /// Opens the room: the inventory with its logins, and the templates.
@@ -75,9 +81,10 @@ pub fn open(config: &Config, parts: &Parts) -> Result<Arc<dyn Provider>, Vec<Con
         templates,
         shelf: Shelf::default(),
         clock: Arc::clone(&parts.clock),
+        backups: parts.base_dir.join(&config.backups),
         answer_chars_max: config.answer_chars_max,
         devices_at_once_max: config.devices_at_once_max,
-        connect_max: Duration::from_millis(config.connect_timeout_ms),
+        watch: Watch::new(Duration::from_millis(config.probe_every_ms)),
     };
     let devices = Devices {
         room: Arc::new(room),
@@ -115,9 +122,10 @@ struct Room {
     templates: Option<Library>,
     shelf: Shelf,
     clock: Arc<dyn Clock>,
+    backups: std::path::PathBuf,
     answer_chars_max: usize,
     devices_at_once_max: usize,
-    connect_max: Duration,
+    watch: Watch,
 }
 
 impl Room {
@@ -246,11 +254,10 @@ impl Provider for Devices {
         Arc::clone(&self.tools)
     }
 
-    fn target(&self, tool: &Tool, arguments: &mut Value) -> Result<String, Fault> {
-        if !matches!(tool.name.as_str(), tools::QUERY | tools::REACH | tools::TRUST) {
+    fn target(&self, _tool: &Tool, arguments: &mut Value) -> Result<String, Fault> {
+        let Some(asked) = arguments.get("device_ip").and_then(Value::as_str) else {
             return Ok(tools::SOURCE.to_owned());
-        }
-        let asked = arguments["device_ip"].as_str().unwrap_or_default();
+        };
         let device = self.room.find(asked)?;
         if let Some(commands) = arguments.get_mut("commands").and_then(Value::as_array_mut) {
             for (index, command) in commands.iter_mut().enumerate() {
@@ -271,6 +278,42 @@ impl Provider for Devices {
                 let device = room.find(&permit.parse::<ReachArguments>()?.device_ip)?;
                 json!(room.reach(&device).await)
             }
+            tools::CONFIG => {
+                let asked = permit.parse::<shapes::ConfigArguments>()?;
+                json!(
+                    room.reading(&permit, &talk, &asked.device_ip, async |it| it.device_config(&asked).await)
+                        .await?
+                )
+            }
+            tools::INTERFACE => {
+                let asked = permit.parse::<shapes::InterfaceArguments>()?;
+                json!(
+                    room.reading(&permit, &talk, &asked.device_ip, async |it| it
+                        .interface_status(&asked)
+                        .await)
+                        .await?
+                )
+            }
+            tools::ROUTES => {
+                let asked = permit.parse::<shapes::RouteArguments>()?;
+                json!(
+                    room.reading(&permit, &talk, &asked.device_ip, async |it| it.routing_table(&asked).await)
+                        .await?
+                )
+            }
+            tools::LOGS => {
+                let asked = permit.parse::<shapes::LogArguments>()?;
+                json!(room.reading(&permit, &talk, &asked.device_ip, async |it| it.log(&asked).await).await?)
+            }
+            tools::BACKUP => {
+                let asked = permit.parse::<shapes::BackupArguments>()?;
+                json!(
+                    room.reading(&permit, &talk, &asked.device_ip, async |it| it.backup(&asked).await)
+                        .await?
+                )
+            }
+            tools::BACKUP_SHOW => json!(room.show_backup(&permit.parse()?, backup::Secrets::Masked)?),
+            tools::BACKUP_RAW => json!(room.show_backup(&permit.parse()?, backup::Secrets::Shown)?),
             tools::TRUST => json!(room.trust(&permit.parse::<TrustArguments>()?).await?),
             tools::GREP => {
                 let principal = Arc::clone(&permit.caller().principal);
@@ -289,30 +332,18 @@ impl Provider for Devices {
     async fn probe(&self) -> Vec<Probe> {
         let began = Instant::now();
         let room = &self.room;
-        let all: Vec<Arc<Device>> = room.inventory.all().cloned().collect();
-        let total = all.len();
-        let ask = |device: Arc<Device>| async move { room.reach(&device).await };
-        let asked = futures_util::StreamExt::buffer_unordered(
-            futures_util::StreamExt::map(futures_util::stream::iter(all), ask),
-            room.devices_at_once_max,
-        );
-        let answers: Vec<ReachResult> = futures_util::StreamExt::collect(asked).await;
-        let mut unreachable: Vec<_> =
-            answers.iter().filter(|one| !one.reachable).map(|one| Arc::clone(&one.device)).collect();
-        unreachable.sort();
-        let state = match unreachable.len() {
-            0 => ProbeState::Healthy,
-            some if some < total => ProbeState::Degraded,
-            _ => ProbeState::Unhealthy,
-        };
+        let unreachable = room.watch.unreachable(room).await;
+        let total = room.inventory.all().count();
+        // A device that is down says nothing about this server.
+        let state = if unreachable.is_empty() { ProbeState::Healthy } else { ProbeState::Degraded };
         let details = Map::from_iter([
             ("reachable_devices".to_owned(), json!(total - unreachable.len())),
             ("total_devices".to_owned(), json!(total)),
             ("unreachable_devices".to_owned(), json!(unreachable)),
             ("idle_sessions".to_owned(), json!(room.pool.idle_count())),
         ]);
-        let latency = began.elapsed().min(room.connect_max);
-        vec![Probe { source: tools::SOURCE.into(), kind: "device_connectivity", state, latency, details }]
+        let (source, latency) = (tools::SOURCE.into(), began.elapsed());
+        vec![Probe { source, kind: "device_connectivity", state, latency, details }]
     }
 
     async fn close(&self) {

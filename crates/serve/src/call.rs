@@ -9,6 +9,7 @@ use tool::{Body as ResultBody, Call, Code, Face, Fault, Kind, Outcome, Reply};
 
 use crate::{
     conn::{Body, Peer},
+    devices,
     doors::{CallDoor, Inside, Visit},
     envelope,
     headers::{self, idempotency_key, only, put},
@@ -85,6 +86,13 @@ impl Asked {
                     decode(segment).ok_or_else(|| Fault::not_found("Tool not found: (no name of a tool)"))?;
                 envelope::Wish { tool, arguments: envelope::arguments(body)?, label: None }
             }
+            CallDoor::Devices
+            | CallDoor::DeviceQuery
+            | CallDoor::ExecuteCommands
+            | CallDoor::DeviceStatus => {
+                let (tool, arguments) = devices::wish(door, segment, body)?;
+                envelope::Wish { tool: tool.to_owned(), arguments, label: None }
+            }
         };
         Ok(Self {
             door,
@@ -137,8 +145,11 @@ fn show(inside: &Inside, visit: &Visit, asked: &Asked, answer: Answer) -> Respon
     let end = End { inside, visit, asked, elapsed: answer.elapsed };
     let mut response = match answer.result {
         Ok(reply) => end.granted(&reply),
-        Err(fault) if asked.door != CallDoor::ByPath && is_execution(&fault, answer.tool.is_some()) => {
+        Err(fault) if !asked.door.is_bare() && is_execution(&fault, answer.tool.is_some()) => {
             headers::json(end.failed(&fault))
+        }
+        Err(fault) if asked.door.is_of_devices() => {
+            visit.refuse(&devices::told(asked.door, fault, &asked.arguments).into())
         }
         Err(fault) => visit.refuse(&fault.into()),
     };
@@ -190,10 +201,13 @@ struct End<'a> {
 
 impl End<'_> {
     fn granted(&self, reply: &Reply) -> Response<Body> {
-        let is_bare = self.asked.door == CallDoor::ByPath;
+        let is_bare = self.asked.door.is_bare();
         match reply {
             Reply::Done(outcome) => {
-                let result = result_text(outcome);
+                let result = match self.asked.door.is_of_devices() {
+                    true => devices::shown(self.asked.door, outcome.to_value()).to_string(),
+                    false => result_text(outcome),
+                };
                 let error = said_why(outcome);
                 let text = match is_bare {
                     true => result,
@@ -246,7 +260,12 @@ impl End<'_> {
         let result = result.unwrap_or("null");
         let error_text = Value::from(error).to_string();
         let mut text = match asked.door {
-            CallDoor::ByPath | CallDoor::CallTool => format!(
+            CallDoor::ByPath
+            | CallDoor::CallTool
+            | CallDoor::Devices
+            | CallDoor::DeviceQuery
+            | CallDoor::ExecuteCommands
+            | CallDoor::DeviceStatus => format!(
                 r#"{{"tool":{name},"result":{result},"error":{error_text},"execution_time_ms":{elapsed_ms},"request_id":{request_id}"#
             ),
             CallDoor::Invoke => format!(
@@ -334,7 +353,7 @@ fn write_removed(response: &mut Response<Body>, outcome: &Outcome) {
 }
 
 /// Undoes percent-encoding (RFC 3986, 2.1). `None` where it is broken, not UTF-8, or too long.
-fn decode(segment: &str) -> Option<String> {
+pub(crate) fn decode(segment: &str) -> Option<String> {
     if segment.len() > SEGMENT_BYTES_MAX {
         return None;
     }

@@ -70,6 +70,22 @@ pub(crate) enum CallDoor {
     CallTool,
     Invoke,
     Operation,
+    Devices,
+    DeviceQuery,
+    ExecuteCommands,
+    DeviceStatus,
+}
+
+impl CallDoor {
+    /// True where the answer is the bare result, and what goes wrong has its HTTP status.
+    pub(crate) fn is_bare(self) -> bool {
+        self == Self::ByPath || self.is_of_devices()
+    }
+
+    /// True for the doors of network devices.
+    pub(crate) fn is_of_devices(self) -> bool {
+        matches!(self, Self::Devices | Self::DeviceQuery | Self::ExecuteCommands | Self::DeviceStatus)
+    }
 }
 
 /// The doors that show something.
@@ -106,6 +122,14 @@ pub(crate) const DOORS: &[Door] = &[
     ),
     post("/invoke", CallDoor::Invoke, "Call a tool by name, with parameters and a label of the caller's own"),
     post("/operations/execute", CallDoor::Operation, "Run a declared operation, which stands for a tool"),
+    asking("/operations/status/{host}", CallDoor::DeviceStatus, "Whether a network device answers now"),
+    asking("/devices", CallDoor::Devices, "The network devices of the inventory"),
+    post("/devices/query", CallDoor::DeviceQuery, "Run commands that show something on one network device"),
+    post(
+        "/execute-commands",
+        CallDoor::ExecuteCommands,
+        "Run commands that show something on many network devices at once",
+    ),
     Door {
         method: Method::POST,
         path: "/mcp",
@@ -157,6 +181,11 @@ const fn get(path: &'static str, need: Need, page: Page, about: &'static str) ->
     Door { method: Method::GET, path, need, work: Work::Show(page), about }
 }
 
+/// A call that needs no body.
+const fn asking(path: &'static str, call: CallDoor, about: &'static str) -> Door {
+    Door { method: Method::GET, path, need: Need::Key, work: Work::Call(call), about }
+}
+
 const fn post(path: &'static str, call: CallDoor, about: &'static str) -> Door {
     Door { method: Method::POST, path, need: Need::Key, work: Work::Call(call), about }
 }
@@ -186,6 +215,9 @@ pub(crate) fn find(path: &str) -> Option<(&'static Door, Option<&str>)> {
     }
     if let Some(toolset) = path.strip_prefix(TOOLSETS) {
         return at("/mcp/toolsets/{name}", toolset);
+    }
+    if let Some(host) = path.strip_prefix("/operations/status/") {
+        return at("/operations/status/{host}", host);
     }
     if let Some(file) = path.strip_prefix("/assets/") {
         return at("/assets/{file}", file);

@@ -17,6 +17,7 @@ use crate::{
 /// The kind of source without which no call is taken.
 const DATABASE: &str = "database";
 const API: &str = "external_api";
+const DEVICES: &str = "device_connectivity";
 
 /// `GET /health`: 503 where a source is unhealthy, the audit log cannot be written or the server is stopping.
 pub(crate) fn health(inside: &Inside) -> Response<Body> {
@@ -43,7 +44,7 @@ pub(crate) fn detailed(inside: &Inside) -> Response<Body> {
     let probes = inside.road.health();
     let state = overall(inside, &probes);
     let mut checks = Map::new();
-    for kind in [DATABASE, API] {
+    for kind in [DATABASE, API, DEVICES] {
         if let Some(check) = check_of(&probes, kind) {
             checks.insert(kind.to_owned(), check);
         }

@@ -12,6 +12,7 @@ mod body;
 mod call;
 mod config;
 mod conn;
+mod devices;
 mod docs;
 mod doors;
 mod envelope;

@@ -66,6 +66,9 @@ fn door_item(door: &Door) -> Value {
     });
     let parameter = match door.work {
         Work::Call(CallDoor::ByPath) => Some(("tool", "The name of the tool.")),
+        Work::Call(CallDoor::DeviceStatus) => {
+            Some(("host", "The device: its name in the inventory, its host or its address."))
+        }
         Work::Show(Page::Asset) => Some(("file", "The name of the file.")),
         Work::Mcp if door.path.contains('{') => Some(("name", "The name of the toolset.")),
         _ => None,

@@ -11,7 +11,7 @@ use russh::{
     keys::PublicKeyOrCertificate,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
     net::TcpStream,
     time::timeout,
 };
@@ -22,6 +22,8 @@ use crate::{
     error::{self, Inside},
 };
 
+/// The longest line before the version, and the longest version, in bytes.
+const VERSION_BYTES_MAX: usize = 1024;
 /// The longest banner that is kept, in bytes.
 const BANNER_BYTES_MAX: usize = 4096;
 
@@ -205,6 +207,39 @@ pub async fn host_key(
         (None, Err(error)) => Err(error),
         (None, Ok(_)) => Err(SshError::Protocol { to: route.to(), why: "it showed no host key".to_owned() }),
     }
+}
+
+/// Asks an endpoint only for what it says first: its version (RFC 4253, section 4.2). The key exchange is not begun.
+///
+/// Error: `Unreachable`, `TimedOut`, `Protocol` where something else answers.
+pub async fn version(
+    endpoint: &Endpoint,
+    options: &Options,
+    via: Option<&Connection>,
+) -> Result<String, SshError> {
+    let route = Route { endpoint, options };
+    let said = async {
+        let mut stream = route.stream(via).await?;
+        let mut said = Vec::new();
+        loop {
+            let closed = || SshError::Closed { to: route.to() };
+            let byte = stream.read_u8().await.map_err(|_| closed())?;
+            if byte == b'\n' {
+                let line = String::from_utf8_lossy(&said).trim().to_owned();
+                if line.starts_with("SSH-") {
+                    return Ok(line);
+                }
+                // Lines before it are allowed.
+                said.clear();
+                continue;
+            }
+            said.push(byte);
+            if said.len() > VERSION_BYTES_MAX {
+                return Err(SshError::Protocol { to: route.to(), why: "what answers is not SSH".to_owned() });
+            }
+        }
+    };
+    timeout(options.connect_max, said).await.map_err(|_| route.timed_out("answer", options.connect_max))?
 }
 
 impl Connection {

@@ -14,7 +14,7 @@ mod login;
 pub use crate::{
     algorithms::Algorithms,
     channel::{Exec, Shell, Terminal},
-    connect::{Connection, Endpoint, Options, connect, host_key},
+    connect::{Connection, Endpoint, Options, connect, host_key, version},
     error::SshError,
     host_keys::{HostKey, HostKeys, KnownHosts},
     login::{Key, Login},

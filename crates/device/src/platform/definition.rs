@@ -58,6 +58,15 @@ pub(super) struct Definition {
     #[serde(default = "control_c")]
     interrupt: String,
     commands: GrammarDefinition,
+    /// What the platform's words for protocols of routing stand for; a word in lower case stands for itself.
+    #[serde(default)]
+    protocols: BTreeMap<String, String>,
+    /// What is asked for on every platform, and how it is asked here. Nothing takes back what was taken over.
+    #[serde(default)]
+    intents: BTreeMap<Intent, Option<AskedBy>>,
+    /// Patterns of lines of a configuration that change without anyone changing it.
+    #[serde(default)]
+    volatile: Vec<String>,
     /// Patterns of lines that hold a secret, each with a group for the secret.
     #[serde(default)]
     secrets: Vec<String>,
@@ -106,6 +115,34 @@ struct PagerDefinition {
 struct DialogDefinition {
     prompt: String,
     fill: Fill,
+}
+
+/// What is asked for on every platform.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Intent {
+    /// The configuration that runs.
+    RunningConfig,
+    /// The configuration that the next start takes.
+    StartupConfig,
+    /// Every interface, in short.
+    Interfaces,
+    /// One interface, in detail; `{}` stands for its name.
+    Interface,
+    /// The table of routes.
+    Routes,
+    /// The log.
+    Log,
+}
+
+/// How something is asked for.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AskedBy {
+    /// The command.
+    pub(crate) command: String,
+    /// The template in `templates/` that makes records of what it prints.
+    pub(crate) template: Option<String>,
 }
 
 /// What a question is answered with.
@@ -231,6 +268,9 @@ impl Definition {
             interrupt: self.interrupt.clone(),
             grammar: Grammar::compile(&self.commands, &self.title)?,
             secrets: patterns(&self.secrets)?,
+            protocols: self.protocols.clone(),
+            intents: self.intents.iter().filter_map(|(intent, by)| Some((*intent, by.clone()?))).collect(),
+            volatile: patterns(&self.volatile)?,
         })
     }
 }

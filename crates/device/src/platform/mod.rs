@@ -16,7 +16,7 @@ use regex::bytes::Regex;
 
 use self::{definition::Definition, grammar::Grammar};
 pub(crate) use self::{
-    definition::{Channel, ErrorClass, Fill},
+    definition::{AskedBy, Channel, ErrorClass, Fill, Intent},
     grammar::{COMMAND_BYTES_MAX, Class, Classed, Refused},
 };
 
@@ -43,6 +43,9 @@ pub(crate) struct Platform {
     pub(crate) interrupt: String,
     pub(crate) grammar: Grammar,
     pub(crate) secrets: Vec<Regex>,
+    pub(crate) protocols: BTreeMap<String, String>,
+    pub(crate) intents: BTreeMap<Intent, AskedBy>,
+    pub(crate) volatile: Vec<Regex>,
 }
 
 /// A mode of a command line.

@@ -91,12 +91,15 @@ pub(super) async fn run(command: DevicesCommand, globals: &Globals, out: &Out) -
         DevicesCommand::Platforms => Ok(()),
     };
     reach.close().await;
-    done.map_err(|failure| match failure.text.starts_with("Tool not found: ") {
-        true => Failure::new(
-            failure.exit,
-            "there are no devices, or they are not yours to ask; `devices` in the configuration names them",
-        ),
-        false => failure,
+    done.map_err(|failure| {
+        let text = match failure.text.strip_prefix("Tool not found: ") {
+            None => return failure,
+            Some("devices_trust") => {
+                "trusting host keys is administration: it takes a role that allows `devices_trust` or `group:admin`"
+            }
+            Some(_) => "there are no devices, or they are not yours to ask; `devices` in the configuration names them",
+        };
+        Failure::new(failure.exit, text)
     })
 }
 

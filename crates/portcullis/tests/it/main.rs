@@ -15,6 +15,7 @@ mod cli;
 mod client;
 mod conformance;
 mod demo;
+mod devices;
 mod docs;
 mod environment;
 mod examples;

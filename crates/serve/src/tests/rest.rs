@@ -428,7 +428,7 @@ async fn every_door_in_every_state_of_credentials() {
     let server = start(json!({})).await;
     let mut shown = format!("{:<28} none bad off good wrong-method\n", "");
     for door in DOORS {
-        let path = door.path.replace("{tool}", "echo").replace("{file}", "key.js");
+        let path = door.path.replace("{tool}", "echo").replace("{file}", "key.js").replace("{host}", "r1");
         let body =
             if door.method == http::Method::POST { r#"{"tool":"echo","operation":"echo"}"# } else { "" };
         let mut row = format!("{:<28}", format!("{} {}", door.method, door.path));
@@ -456,6 +456,10 @@ async fn every_door_in_every_state_of_credentials() {
         POST /mcp/call-tool          401 401 403 400 401 405
         POST /invoke                 401 401 403 400 401 405
         POST /operations/execute     401 401 403 400 401 405
+        GET /operations/status/{host} 401 401 403 404 401 405
+        GET /devices                 401 401 403 404 401 405
+        POST /devices/query          401 401 403 404 401 405
+        POST /execute-commands       401 401 403 400 401 405
         POST /mcp                    401 401 403 415 401 400
         POST /mcp/toolsets/{name}    401 401 403 404 401 404
         GET /mcp/info                200 200 200 200 405 405

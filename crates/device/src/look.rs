@@ -1,0 +1,264 @@
+//! What is asked of devices of every platform alike: configurations, interfaces, routes, logs.
+
+use std::sync::Arc;
+
+use regex::Regex;
+use tool::{Permit, Talk};
+
+use crate::{
+    Room,
+    error::DeviceError,
+    inventory::Device,
+    kept::Kept,
+    mask::masked,
+    normal::{self, Interface, Route},
+    platform::{AskedBy, Intent},
+    pool::Taken,
+    shapes::{
+        ConfigArguments, ConfigResult, ConfigType, InterfaceArguments, InterfaceResult, InterfaceRow,
+        LogArguments, LogResult, Protocol, RouteArguments, RouteResult,
+    },
+};
+
+/// The most messages of a log that an answer holds.
+const MESSAGES_MAX: usize = 500;
+/// The most routes that an answer holds.
+const ROUTES_MAX: usize = 2000;
+
+/// One call that reads from one device.
+pub(crate) struct Reading<'a> {
+    room: &'a Room,
+    pub(crate) device: Arc<Device>,
+    principal: Arc<str>,
+    taken: Taken,
+}
+
+impl Room {
+    /// Does a piece of reading on a device, until the deadline of its call and until it is asked to stop.
+    pub(crate) async fn reading<T>(
+        &self,
+        permit: &Permit,
+        talk: &Talk,
+        asked: &str,
+        work: impl AsyncFnOnce(&mut Reading<'_>) -> Result<T, DeviceError>,
+    ) -> Result<T, DeviceError> {
+        let device = self.find(asked)?;
+        let name = device.name.to_string();
+        let principal = Arc::clone(&permit.caller().principal);
+        let reading = async {
+            let taken = self.pool.take(&device).await?;
+            let mut reading = Reading { room: self, device: Arc::clone(&device), principal, taken };
+            let done = work(&mut reading).await;
+            reading.taken.give_back();
+            done
+        };
+        tokio::select! {
+            done = tokio::time::timeout_at(permit.deadline().into(), reading) => {
+                done.unwrap_or_else(|_| Err(DeviceError::Late { device: name.clone() }))
+            }
+            () = talk.stop().asked() => Err(DeviceError::Stopped { device: name.clone() }),
+        }
+    }
+}
+
+impl Reading<'_> {
+    /// The room it goes on in.
+    pub(crate) fn room(&self) -> &Room {
+        self.room
+    }
+
+    /// How something is asked for here.
+    fn intent(&self, intent: Intent, what: &'static str) -> Result<&'static AskedBy, DeviceError> {
+        let none = || DeviceError::NoIntent {
+            device: self.device.name.to_string(),
+            what,
+            platform: self.device.platform.title.clone(),
+        };
+        self.device.platform.intents.get(&intent).ok_or_else(none)
+    }
+
+    /// Runs one command; its output as it came.
+    ///
+    /// Error: one that the operator denies, one that the device does not take, or everything that may go wrong.
+    async fn run(&mut self, command: &str) -> Result<String, DeviceError> {
+        let device = self.device.name.to_string();
+        if self.room.deny.is_match(command) {
+            return Err(DeviceError::Denied { device, command: command.to_owned() });
+        }
+        let bounds = self.room.pool.bounds();
+        let mut output = self.taken.run(&self.device, command, bounds).await;
+        if output.as_ref().is_err_and(DeviceError::is_stale) && !self.taken.is_new {
+            self.taken = self.room.pool.take_new(&self.device).await?;
+            output = self.taken.run(&self.device, command, bounds).await;
+        }
+        let output = output?;
+        match output.error {
+            Some((class, line)) => Err(DeviceError::Told { device, class, line }),
+            None if output.cut => Err(DeviceError::TooLong { device, command: command.to_owned() }),
+            None => Ok(output.text),
+        }
+    }
+
+    /// A configuration as it came, with its secrets.
+    pub(crate) async fn config(&mut self, config_type: ConfigType) -> Result<String, DeviceError> {
+        let (intent, what) = match config_type {
+            ConfigType::Running => (Intent::RunningConfig, "the running configuration"),
+            ConfigType::Startup => (Intent::StartupConfig, "the startup configuration"),
+        };
+        let by = self.intent(intent, what)?;
+        self.run(&by.command).await
+    }
+
+    async fn interfaces(&mut self) -> Result<Vec<Interface>, DeviceError> {
+        let by = self.intent(Intent::Interfaces, "interfaces")?;
+        let text = self.run(&by.command).await?;
+        self.read(by, &text, normal::interfaces)
+    }
+
+    /// Makes records of an output.
+    fn read<T>(
+        &self,
+        by: &AskedBy,
+        text: &str,
+        read: impl FnOnce(&str, &str) -> Result<Vec<T>, String>,
+    ) -> Result<Vec<T>, DeviceError> {
+        let unread = |why: String| DeviceError::Unread {
+            device: self.device.name.to_string(),
+            command: by.command.clone(),
+            why,
+        };
+        let template =
+            by.template.as_deref().ok_or_else(|| unread("there is no template for it".to_owned()))?;
+        read(template, text).map_err(unread)
+    }
+
+    /// `get_device_config`.
+    pub(crate) async fn device_config(
+        &mut self,
+        asked: &ConfigArguments,
+    ) -> Result<ConfigResult, DeviceError> {
+        let raw = self.config(asked.config_type).await?;
+        let (text, redactions) = masked(&raw, self.device.platform);
+        let (lines, bytes) = (text.lines().count(), raw.len());
+        let (config, handle) = self.cut(text, "the configuration");
+        Ok(ConfigResult {
+            device: Arc::clone(&self.device.name),
+            config_type: asked.config_type,
+            config,
+            lines,
+            bytes,
+            truncated: handle.is_some(),
+            handle,
+            redactions,
+            retrieved_at: self.room.clock.now(),
+        })
+    }
+
+    /// A text that is short enough for an answer, and the handle of the whole where it is not.
+    fn cut(&self, text: String, what: &str) -> (String, Option<String>) {
+        let Some((end, _)) = text.char_indices().nth(self.room.answer_chars_max) else { return (text, None) };
+        // A line that is cut in the middle says something else than the device did.
+        let end = text[..end].rfind('\n').unwrap_or(end);
+        let shown = text[..end].to_owned();
+        let (principal, device) = (Arc::clone(&self.principal), Arc::clone(&self.device.name));
+        let handle = self.room.shelf.keep(Kept { principal, device, command: what.to_owned(), text });
+        (shown, Some(handle))
+    }
+
+    /// `check_interface_status`.
+    pub(crate) async fn interface_status(
+        &mut self,
+        asked: &InterfaceArguments,
+    ) -> Result<InterfaceResult, DeviceError> {
+        let all = self.interfaces().await?;
+        let device = Arc::clone(&self.device.name);
+        let Some(wanted) = &asked.interface_name else {
+            let row = |one: Interface| InterfaceRow {
+                name: one.name,
+                status: one.status,
+                protocol: one.protocol,
+                ip: one.ip,
+            };
+            return Ok(InterfaceResult::All { device, interfaces: all.into_iter().map(row).collect() });
+        };
+        let exact = all.iter().find(|one| one.name.eq_ignore_ascii_case(wanted));
+        let found = exact.or_else(|| all.iter().find(|one| normal::is_named(wanted, &one.name)));
+        let Some(mut interface) = found.cloned() else {
+            let near = tool::nearest(wanted, all.iter().map(|one| one.name.as_str()));
+            let hint = near.map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
+            let what = format!("{device} has no interface {wanted:?}{hint}");
+            return Err(DeviceError::BadArgument { pointer: "/interface_name".to_owned(), what });
+        };
+        // The list says less than the interface itself does; where that cannot be asked, the list is the answer.
+        if let Some(by) = self.device.platform.intents.get(&Intent::Interface) {
+            let command = by.command.replace("{}", &interface.name);
+            if let Ok(text) = self.run(&command).await {
+                let told = self.read(by, &text, normal::interfaces)?;
+                interface = told.into_iter().find(|one| one.name == interface.name).unwrap_or(interface);
+            }
+        }
+        Ok(InterfaceResult::One {
+            device,
+            interface: interface.name,
+            status: interface.status,
+            protocol: interface.protocol,
+            ip_address: interface.ip,
+            subnet_mask: interface.subnet_mask,
+            description: interface.description,
+        })
+    }
+
+    /// `analyze_routing_table`.
+    pub(crate) async fn routing_table(&mut self, asked: &RouteArguments) -> Result<RouteResult, DeviceError> {
+        let by = self.intent(Intent::Routes, "routes")?;
+        let text = self.run(&by.command).await?;
+        let platform = self.device.platform;
+        let all: Vec<Route> =
+            self.read(by, &text, |template, text| normal::routes(platform, template, text))?;
+        let analysis = normal::analysis(&all);
+        let mut routes = all;
+        if asked.protocol != Protocol::All {
+            routes.retain(|route| route.protocol == asked.protocol.as_str());
+        }
+        let total_routes = routes.len();
+        routes.truncate(ROUTES_MAX);
+        Ok(RouteResult {
+            device: Arc::clone(&self.device.name),
+            protocol_filter: asked.protocol,
+            truncated: total_routes > routes.len(),
+            routes,
+            total_routes,
+            analysis,
+        })
+    }
+
+    /// `search_logs`.
+    pub(crate) async fn log(&mut self, asked: &LogArguments) -> Result<LogResult, DeviceError> {
+        let bad = |error: regex::Error| DeviceError::BadArgument {
+            pointer: "/search_pattern".to_owned(),
+            what: format!("the pattern does not compile: {error}"),
+        };
+        let pattern = asked.search_pattern.as_ref().map(|text| Regex::new(text)).transpose().map_err(bad)?;
+        let by = self.intent(Intent::Log, "a log")?;
+        let text = self.run(&by.command).await?;
+        let (text, _) = masked(&text, self.device.platform);
+        let mut matches = normal::messages(&text);
+        matches.retain(|message| {
+            pattern.as_ref().is_none_or(|pattern| pattern.is_match(&message.message))
+                && asked
+                    .severity
+                    .is_none_or(|least| message.severity.is_some_and(|severity| severity <= least))
+        });
+        let total_matches = matches.len();
+        // The newest stand last, and matter most.
+        matches.drain(..total_matches.saturating_sub(MESSAGES_MAX));
+        Ok(LogResult {
+            device: Arc::clone(&self.device.name),
+            search_pattern: asked.search_pattern.clone(),
+            severity_filter: asked.severity,
+            truncated: total_matches > matches.len(),
+            matches,
+            total_matches,
+        })
+    }
+}

@@ -1,0 +1,245 @@
+//! Network devices, real ones: routers that run FRRouting behind OpenSSH, in namespaces of this machine.
+
+mod frr;
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use self::frr::Lab;
+use crate::app::{App, until};
+
+/// A server that knows the routers of a lab, and more of them that are wrong in some way.
+fn configured(lab: &Lab) -> String {
+    let [one, two] = [lab.port(1), lab.port(2)];
+    format!(
+        r#"
+data_dir: .
+principals:
+  local: {{ kind: human, owner: operations, roles: [operator, admin] }}
+  agent: {{ kind: agent, owner: operations, roles: [operator] }}
+  site: {{ kind: agent, owner: operations, roles: [of_site] }}
+roles:
+  operator: {{ allow: ["*"] }}
+  admin: {{ allow: ["group:admin"] }}
+  of_site:
+    allow:
+      - tools: [run_show_commands, list_devices]
+      - {{ tools: [query_device], when: 'device.labels.site == "fra"' }}
+bootstrap:
+  keys: [{{ label: agent, principal: agent, show: key, rate_per_minute: 100000 }}, {{ label: site, principal: site, show: viewer_key }}]
+devices:
+  login_timeout_ms: 5000
+  commands: {{ allow: ["terminal paginate"] }}
+  logins:
+    right: {{ user: pclab, password: {{ file: "{dir}/password" }} }}
+    key: {{ user: pclab, keys: ["{dir}/userkey"] }}
+    wrong: {{ user: pclab, password: {{ file: "{dir}/hostkey.pub" }} }}
+  groups:
+    lab: {{ platform: frr, login: right }}
+  inventory:
+    r1: {{ host: 127.0.0.1, port: {one}, groups: [lab], labels: {{ site: fra }} }}
+    r2: {{ host: 127.0.0.1, port: {two}, groups: [lab], labels: {{ site: muc }} }}
+    keyed: {{ host: localhost, port: {one}, groups: [lab], login: key }}
+    behind: {{ host: 127.0.0.1, port: {two}, platform: frr, login: right, via: [r1] }}
+    refused-1: {{ host: 127.0.0.1, port: {one}, platform: frr, login: wrong }}
+    refused-2: {{ host: 127.0.0.1, port: {two}, platform: frr, login: wrong }}
+    nobody: {{ host: 127.0.0.1, port: 9, platform: frr, login: right }}
+"#,
+        dir = lab.dir().display(),
+    )
+}
+
+fn ask(app: &App, device: &str, commands: &[&str]) -> Value {
+    app.done("query_device", &json!({ "device_ip": device, "commands": commands }))
+}
+
+#[test]
+fn routers_are_asked_as_their_operators_ask_them() {
+    let Some(lab) = Lab::start() else { return };
+    let app = App::with(|_| configured(&lab));
+
+    // Nothing is sent to a device whose key nobody has looked at.
+    let refused = app.call("query_device", &json!({ "device_ip": "r1", "commands": ["show version"] }));
+    assert_eq!(refused.status, 502, "{}", refused.line());
+    assert!(refused.line().contains("is not known: ssh-ed25519 SHA256:"), "{}", refused.line());
+    let wrong = app.cli(&["devices", "trust", "r1", "--fingerprint", &format!("SHA256:{}", "a".repeat(43))]);
+    assert!(wrong.code == 1 && wrong.err.contains("not what was asked to be trusted"), "{wrong:?}");
+    for device in ["r1", "r2"] {
+        let said = app.cli(&["devices", "trust", device, "--yes"]);
+        assert_eq!(said.code, 0, "{said:?}");
+    }
+    a_changed_key_is_refused(&app, &lab);
+
+    routes_come_from_the_neighbour(&app);
+    configurations_come_without_their_secrets(&app);
+    a_pager_is_read_to_its_end(&app);
+    sessions_are_kept(&app);
+    other_ways_in(&app, &lab);
+    many_are_asked_at_once(&app);
+    rules_go_by_the_device(&app);
+    doors_of_older_clients(&app);
+    a_wrong_password_is_tried_once(&app, &lab);
+}
+
+/// What the neighbour announces by BGP and by OSPF stands in the table.
+fn routes_come_from_the_neighbour(app: &App) {
+    let table = || app.done("analyze_routing_table", &json!({ "device_ip": "r1" }));
+    let has = |table: &Value, network: &str, protocol: &str| {
+        let routes = table["routes"].as_array().unwrap();
+        let route = routes.iter().find(|route| route["network"] == network && route["protocol"] == protocol);
+        route.is_some_and(|route| route["next_hop"] == "10.0.1.2" && route["interface"] == "r1-eth1")
+    };
+    until("r1 has the routes of r2", || {
+        let table = table();
+        has(&table, "198.51.100.2/32", "bgp") && has(&table, "10.255.0.2/32", "ospf")
+    });
+    let bgp = app.done("analyze_routing_table", &json!({ "device_ip": "r1", "protocol": "bgp" }));
+    assert_eq!((&bgp["total_routes"], &bgp["protocol_filter"]), (&json!(1), &json!("bgp")));
+    assert_eq!(bgp["analysis"]["discarded"], json!(["192.0.2.1/32"]));
+    assert_eq!(bgp["analysis"]["missing_next_hops"], json!([]));
+    let interface =
+        app.done("check_interface_status", &json!({ "device_ip": "r1", "interface_name": "r1-eth1" }));
+    assert_eq!(
+        [&interface["status"], &interface["ip_address"], &interface["subnet_mask"]],
+        ["up", "10.0.1.1", "255.255.255.252"]
+    );
+    let near = app.call("check_interface_status", &json!({ "device_ip": "r1", "interface_name": "r1-eth9" }));
+    assert!(near.status == 400 && near.line().contains("has no interface"), "{}", near.line());
+}
+
+fn configurations_come_without_their_secrets(app: &App) {
+    let config = app.done("get_device_config", &json!({ "device_ip": "r1" }));
+    let text = config["config"].as_str().unwrap();
+    assert!(text.contains("hostname r1") && text.contains("password <masked>"), "{text}");
+    assert!(!text.contains("zebra-1-vty") && !text.contains("enable-1-vty"), "{text}");
+    assert_eq!(config["redactions"], 2);
+    let first = app.done("backup_config", &json!({ "device_ip": "r1" }));
+    let again = app.done("backup_config", &json!({ "device_ip": "r1" }));
+    assert_eq!((&first["status"], &again["status"]), (&json!("backed_up"), &json!("unchanged")));
+    let shown = app.call("backup_show", &json!({ "device_ip": "r1" }));
+    assert!(shown.status == 200 && !shown.line().contains("zebra-1-vty"), "{}", shown.line());
+    // The raw one is for who administers: an agent does not even see the tool.
+    assert_eq!(app.call("backup_show_raw", &json!({ "device_ip": "r1" })).status, 404);
+    let raw = app.cli(&["call", "backup_show_raw", "device_ip=r1", "--json"]);
+    assert!(raw.code == 0 && raw.out.contains("zebra-1-vty"), "{raw:?}");
+}
+
+/// `less` pages what vtysh prints once it is told to.
+fn a_pager_is_read_to_its_end(app: &App) {
+    let paged = ask(app, "r1", &["terminal paginate", "show running-config", "show version"]);
+    let text = paged["results"][1]["output"].as_str().unwrap();
+    assert!(text.contains("hostname r1") && text.trim_end().ends_with("end"), "{text}");
+    assert!(paged["results"][2]["output"].as_str().unwrap().starts_with("FRRouting"), "{paged}");
+}
+
+fn sessions_are_kept(app: &App) {
+    assert_eq!(ask(app, "r1", &["show version"])["session_reused"], true);
+    let failed = ask(app, "r1", &["show bogus", "show version"]);
+    assert_eq!(
+        (&failed["status"], &failed["results"][0]["error_class"]),
+        (&json!("error"), &json!("syntax"))
+    );
+    assert_eq!(failed["results"][1]["status"], "success");
+    for command in [
+        "configure terminal",
+        "conf t",
+        "wr",
+        "show version\nconf t",
+        "show run | redirect x",
+        "clear ip bgp *",
+    ] {
+        let refused = app.call("query_device", &json!({ "device_ip": "r1", "commands": [command] }));
+        assert_eq!(refused.status, 403, "{command:?}: {}", refused.line());
+    }
+}
+
+/// A key instead of a password, and a router that is reached through another.
+fn other_ways_in(app: &App, lab: &Lab) {
+    assert_eq!(ask(app, "keyed", &["show version"])["status"], "success");
+    let before = lab.log(1).matches("Accepted password").count();
+    let behind = ask(app, "behind", &["show version"]);
+    assert!(behind["results"][0]["output"].as_str().unwrap().contains("(r2)"), "{behind}");
+    assert_eq!(lab.log(1).matches("Accepted password").count(), before + 1, "it went through r1");
+}
+
+fn many_are_asked_at_once(app: &App) {
+    let commands = json!(["show version"]);
+    let answer = app.done("run_show_commands", &json!({ "devices": ["r?", "nobody"], "commands": commands }));
+    assert_eq!(
+        (&answer["total_devices"], &answer["successful"], &answer["failed"]),
+        (&json!(3), &json!(2), &json!(1))
+    );
+    let nobody = &answer["results"][0];
+    assert_eq!(
+        (&nobody["device"], &nobody["error_class"]),
+        (&json!("nobody"), &json!("unreachable")),
+        "{answer}"
+    );
+    let said = app.cli(&["devices", "run", "r1", "r2", "-c", "show version", "--json"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    let said: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(said["successful"], 2);
+    let listed = app.done("list_devices", &json!({ "labels": { "site": "fra" } }));
+    assert_eq!((&listed["total"], &listed["devices"][0]["id"]), (&json!(1), &json!("r1")));
+}
+
+/// A role that is bound to a site gets the devices of that site, in a batch too.
+fn rules_go_by_the_device(app: &App) {
+    let arguments = json!({ "devices": ["r1", "r2"], "commands": ["show version"] });
+    let answer = app.post("/v1/mcp/run_show_commands", Some(&app.viewer), &arguments);
+    assert_eq!(answer.status, 200, "{}", answer.line());
+    let answer = answer.json();
+    assert_eq!(
+        (&answer["results"][0]["success"], &answer["results"][1]["success"]),
+        (&json!(true), &json!(false))
+    );
+    assert_eq!(answer["results"][1]["error_class"], "denied");
+}
+
+fn doors_of_older_clients(app: &App) {
+    let key = Some(app.key.as_str());
+    let devices = app.get("/devices", key).json();
+    assert!(devices.as_array().unwrap().iter().any(|device| device["hostname"] == "r1"), "{devices}");
+    let status = app.get("/operations/status/r2", key).json();
+    assert_eq!(status["reachable"], true);
+    let body = json!({ "devices": [{ "host": "r1", "device_type": "cisco_ios" }], "commands": ["show version"], "enable_mode": false });
+    let answer = app.post("/execute-commands", key, &body).json();
+    assert!(
+        answer["results"][0]["output"].as_str().unwrap().starts_with("Command: show version\nFRRouting"),
+        "{answer}"
+    );
+    let invalid = app.post("/devices/query", key, &json!({ "device_ip": "x", "commands": ["show version"] }));
+    assert_eq!((invalid.status, &invalid.json()["error"]), (400, &json!("Invalid IP address: x")));
+}
+
+/// Two devices with one wrong login are asked at once: one of them is told the password, once.
+fn a_wrong_password_is_tried_once(app: &App, lab: &Lab) {
+    let arguments = json!({ "devices": ["refused-*"], "commands": ["show version"] });
+    for _ in 0..2 {
+        let answer = app.done("run_show_commands", &arguments);
+        assert_eq!(answer["failed"], 2, "{answer}");
+        assert_eq!(
+            [&answer["results"][0]["error_class"], &answer["results"][1]["error_class"]],
+            ["login", "login"]
+        );
+    }
+    let failed = |router| lab.log(router).matches("Failed password").count();
+    assert_eq!(failed(1) + failed(2), 1, "{}\n{}", lab.log(1), lab.log(2));
+}
+
+/// A device shows another key than the one that is known: nothing is sent to it until someone trusts the new one.
+fn a_changed_key_is_refused(app: &App, lab: &Lab) {
+    let known = app.data().join("known_hosts");
+    let other = fs::read_to_string(lab.dir().join("userkey.pub")).unwrap();
+    let other: Vec<&str> = other.split(' ').take(2).collect();
+    let before = fs::read_to_string(&known).unwrap();
+    fs::write(&known, format!("{before}[localhost]:{} {}\n", lab.port(1), other.join(" "))).unwrap();
+    let refused = app.call("query_device", &json!({ "device_ip": "keyed", "commands": ["show version"] }));
+    assert!(refused.status == 502 && refused.line().contains("has changed"), "{}", refused.line());
+    let trusted = app.cli(&["devices", "trust", "keyed", "--yes", "--json"]);
+    assert_eq!(trusted.code, 0, "{trusted:?}");
+    let trusted: Value = serde_json::from_str(&trusted.out).unwrap();
+    assert_eq!(trusted["instead_of"].as_array().unwrap().len(), 1, "{trusted}");
+    assert!(fs::read_to_string(&known).unwrap().starts_with(&before), "the others are still trusted");
+}
