@@ -58,11 +58,15 @@ impl Room {
             let mut output = self.run(&mut taken, question, command).await;
             if output.as_ref().is_err_and(DeviceError::is_stale) && session_reused && results.is_empty() {
                 // The session died while it was idle; what only shows may be asked again.
-                taken = self.pool.take_new(device).await?;
+                self.pool.renew(device, &mut taken).await?;
                 output = self.run(&mut taken, question, command).await;
             }
+            let was_cut = output.as_ref().is_ok_and(|output| output.cut);
             results.push(self.result(question, command, output, started.elapsed()));
-            if taken.is_lost() {
+            if taken.is_lost() && was_cut && results.len() < asked.commands.len() {
+                // The device is well; only what it was still printing had to be left behind.
+                self.pool.renew(device, &mut taken).await?;
+            } else if taken.is_lost() {
                 break;
             }
         }

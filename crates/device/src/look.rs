@@ -88,7 +88,7 @@ impl Reading<'_> {
         let bounds = self.room.pool.bounds();
         let mut output = self.taken.run(&self.device, command, bounds).await;
         if output.as_ref().is_err_and(DeviceError::is_stale) && !self.taken.is_new {
-            self.taken = self.room.pool.take_new(&self.device).await?;
+            self.room.pool.renew(&self.device, &mut self.taken).await?;
             output = self.taken.run(&self.device, command, bounds).await;
         }
         let output = output?;

@@ -174,12 +174,17 @@ pub(crate) fn routes(platform: &Platform, template: &str, text: &str) -> Result<
         let discards = said.as_ref().is_some_and(|hop| !hop.starts_with(|c: char| c.is_ascii_digit()))
             || some(record, "INTERFACE").is_some_and(|name| name.to_ascii_lowercase().starts_with("null"));
         let is_connected = matches!(protocol.as_str(), "connected" | "local");
+        // What is connected is at hand; templates keep the numbers of the route before it.
+        let number = |name: &str| match is_connected {
+            true => Some(0),
+            false => some(record, name).and_then(|text| text.parse().ok()),
+        };
         Route {
             network: network(record),
             next_hop: said.filter(|_| !discards && !is_connected),
+            metric: number("METRIC"),
+            distance: number("DISTANCE"),
             protocol,
-            metric: some(record, "METRIC").and_then(|text| text.parse().ok()),
-            distance: some(record, "DISTANCE").and_then(|text| text.parse().ok()),
             interface: some(record, "INTERFACE"),
             discards,
         }

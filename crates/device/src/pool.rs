@@ -107,10 +107,12 @@ impl Pool {
         Ok(Taken { slot, live, _place: place, is_new: true })
     }
 
-    /// A new session on a device, whatever is idle: what was idle for as long as one that had died is closed.
-    pub(crate) async fn take_new(&self, device: &Device) -> Result<Taken, DeviceError> {
-        lock(&self.slot(device).idle).clear();
-        self.take(device).await
+    /// Puts a new session in the place of one that has died. What was idle for as long is closed.
+    pub(crate) async fn renew(&self, device: &Device, taken: &mut Taken) -> Result<(), DeviceError> {
+        lock(&taken.slot.idle).clear();
+        taken.live = self.open(device).await?;
+        taken.is_new = true;
+        Ok(())
     }
 
     /// Whether a device answers as SSH does, without a login and without a key exchange.

@@ -14,17 +14,21 @@ use crate::{
 
 /// What `list_devices` takes.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct ListArguments {
     /// Only devices of this group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub(crate) group: Option<String>,
     /// Only devices of this platform, by any of its names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub(crate) platform: Option<String>,
     /// Only devices with all of these labels.
+    #[serde(default)]
     pub(crate) labels: BTreeMap<String, String>,
     /// Only devices with this text in their name, host or labels; case does not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub(crate) search: Option<String>,
 }
@@ -275,7 +279,7 @@ pub(crate) struct InterfaceArguments {
     #[schemars(length(min = 1, max = 255))]
     pub(crate) device_ip: String,
     /// The interface, by its name or what begins it (`gi0/1`); every interface where it is left out.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", length(min = 1, max = 64))]
     pub(crate) interface_name: Option<String>,
 }
@@ -390,11 +394,11 @@ pub(crate) struct LogArguments {
     #[schemars(length(min = 1, max = 255))]
     pub(crate) device_ip: String,
     /// A regular expression that messages must match; left out, every message does. `(?i)` at its start ignores case.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", length(max = 1000))]
     pub(crate) search_pattern: Option<String>,
     /// Only messages that are at least this bad. Those that do not say how bad they are are left out then.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Severity")]
     pub(crate) severity: Option<Severity>,
 }
@@ -424,7 +428,7 @@ pub(crate) struct BackupArguments {
     #[schemars(length(min = 1, max = 255))]
     pub(crate) device_ip: String,
     /// A folder beneath `devices.backups` to keep it in: one name. Left out, that folder itself.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", regex(pattern = "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$"))]
     pub(crate) backup_location: Option<String>,
     /// Keeps the startup configuration too, where the platform has one.
@@ -475,14 +479,14 @@ pub(crate) struct BackupShowArguments {
     #[schemars(length(min = 1, max = 255))]
     pub(crate) device_ip: String,
     /// The folder it was kept in, as for `backup_config`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", regex(pattern = "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$"))]
     pub(crate) backup_location: Option<String>,
     /// Which configuration.
     #[serde(default)]
     pub(crate) config_type: ConfigType,
     /// Which version; the last one where it is left out.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", regex(pattern = "^[0-9]{8}T[0-9]{9}Z$"))]
     pub(crate) version: Option<String>,
 }
@@ -537,7 +541,7 @@ pub(crate) struct GrepArguments {
     #[schemars(length(min = 1, max = 64))]
     pub(crate) handle: String,
     /// A regular expression that lines must match; left out, every line does. `(?i)` at its start ignores case.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", length(max = 1000))]
     pub(crate) pattern: Option<String>,
     /// How many lines before and after a match are shown too.

@@ -34,6 +34,8 @@ pub(crate) const BACKUP_RAW: &str = "backup_show_raw";
 
 /// The most commands of one call.
 const COMMANDS_MAX: u64 = 50;
+/// Calls that run beside batches.
+const PLACES: usize = 64;
 /// The most devices that a call names.
 const DEVICES_MAX: u64 = 1000;
 /// How long a call over many devices may take.
@@ -46,6 +48,9 @@ const QUERY_SECONDS_MAX: u64 = 600;
 pub(crate) fn table(config: &Config) -> Arc<[Arc<Tool>]> {
     let tools = [list(), query(config), run(), reach(config), grep(), trust(config)];
     let tools = tools.into_iter().chain(looks(config));
+    // Each device is bounded by itself, and a batch by how many it asks at once; beside one there is room for others.
+    let places = u32::try_from(config.devices_at_once_max.saturating_mul(2).saturating_add(PLACES)).ok();
+    let tools = tools.map(|tool| Tool { source_concurrent_max: places, ..tool });
     tools.map(Arc::new).collect()
 }
 

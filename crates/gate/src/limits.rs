@@ -124,7 +124,7 @@ impl Limits {
         let per_key = tier.and_then(|tier| tier.concurrent_max).unwrap_or(config.concurrent_per_key_max);
         let mut wanted = vec![
             (Place::Key(Arc::clone(&caller.credential)), per_key),
-            (Place::Source(Arc::clone(&tool.source)), config.concurrent_per_source_max),
+            (Place::Source(Arc::clone(&tool.source)), source_max(tool, config)),
             (Place::House, config.concurrent_max),
         ];
         if let Some(max) = tool.concurrent_max {
@@ -153,7 +153,7 @@ impl Limits {
     /// Takes the places that a call made by a call needs beside its parent's: with the tool and the source,
     /// where they are free at once. Waiting here could wait for its own parent.
     pub(crate) async fn admit_inside(&self, tool: &Tool, config: &LimitsConfig) -> Result<Slot, Fault> {
-        let mut wanted = vec![(Place::Source(Arc::clone(&tool.source)), config.concurrent_per_source_max)];
+        let mut wanted = vec![(Place::Source(Arc::clone(&tool.source)), source_max(tool, config))];
         if let Some(max) = tool.concurrent_max {
             wanted.push((Place::Tool(tool.name.shared()), max));
         }
@@ -174,6 +174,11 @@ impl Limits {
         }
         Arc::clone(&entry.1)
     }
+}
+
+/// How many calls the source of a tool takes at once.
+fn source_max(tool: &Tool, config: &LimitsConfig) -> u32 {
+    tool.source_concurrent_max.unwrap_or(config.concurrent_per_source_max)
 }
 
 impl Windows {

@@ -6,6 +6,7 @@
 
 mod api;
 mod files;
+mod network;
 mod shop;
 mod sql;
 
@@ -24,6 +25,7 @@ use tool::ConfigFault;
 
 pub use api::ShopApi;
 pub use files::sample_files;
+pub use network::{Fault, Network, NetworkConfig, NetworkError, Vendor};
 pub use sql::shop_sql;
 
 /// How many customers the shop has; their ids are 1 to this.
@@ -39,6 +41,8 @@ pub struct Config {
     pub shop_database: Option<PathBuf>,
     /// A folder that is filled with sample files, where it does not exist yet. Left out: none is made.
     pub sample_files: Option<PathBuf>,
+    /// Emulated network devices, each an SSH server on a port of its own. Left out: none are started.
+    pub network: Option<NetworkConfig>,
 }
 
 /// Where the sample REST API listens.
@@ -56,13 +60,13 @@ impl Config {
     #[must_use]
     pub fn check(&self) -> Vec<ConfigFault> {
         let exposed = self.shop_api.iter().filter(|api| !api.listen.ip().is_loopback());
-        exposed
-            .map(|api| {
-                let text =
-                    format!("{} is not a loopback address, and the sample API asks for no key", api.listen);
-                ConfigFault::new("/lab/shop_api/listen", text).hint("use 127.0.0.1:8098")
-            })
-            .collect()
+        let network = self.network.iter().flat_map(NetworkConfig::check);
+        let exposed = exposed.map(|api| {
+            let text =
+                format!("{} is not a loopback address, and the sample API asks for no key", api.listen);
+            ConfigFault::new("/lab/shop_api/listen", text).hint("use 127.0.0.1:8098")
+        });
+        exposed.chain(network).collect()
     }
 }
 

@@ -224,6 +224,9 @@ pub struct Tool {
     pub rate: Option<Rate>,
     /// How many calls of it may run at once.
     pub concurrent_max: Option<u32>,
+    /// How many calls its source takes at once, where its room knows that better than the operator's limit for all
+    /// sources: what stands behind it is many, and each is bounded by itself.
+    pub source_concurrent_max: Option<u32>,
     /// Its version, where it has several.
     pub version: Option<Arc<str>>,
     /// Set where it is going away.
@@ -261,6 +264,7 @@ impl Tool {
             retry: None,
             rate: None,
             concurrent_max: None,
+            source_concurrent_max: None,
             version: None,
             deprecation: None,
             origin: None,

@@ -83,7 +83,11 @@ const FENCED: &[(&str, &[&str], &str)] = &[
     ("landlock", &["child"], "programs are confined in one place"),
     ("seccompiler", &["child"], "programs are confined in one place"),
     ("nix", &["child"], "rustix does what it can; namespaces and users are what it has no safe call for"),
-    ("russh", &["ssh"], "one client that never connects to a host key it does not know"),
+    (
+        "russh",
+        &["ssh", "lab"],
+        "one client that never connects to a host key it does not know, and devices to try it on",
+    ),
     ("vte", &["device"], "what devices print is read in one place"),
     ("clap", &["portcullis"], "only the binary has a command line"),
     ("anyhow", &["portcullis", "bench", "xtask"], "rooms say what went wrong with a type"),

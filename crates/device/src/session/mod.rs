@@ -268,6 +268,13 @@ impl Session {
             if exchange.purpose == Purpose::Command && !exchange.interrupted {
                 exchange.failed = Some(late);
                 self.interrupt(&mut exchange, now);
+            } else if exchange.cut {
+                // What was read is good; the session is not, since the rest of it may come at any time.
+                let above = self.screen.take();
+                let text = exchange.text(&above, &self.platform);
+                self.fail(late);
+                self.result = Some(Ok(Output { text, cut: true, error: None }));
+                return;
             } else {
                 let error = exchange.failed.take().unwrap_or(late);
                 return self.fail(error);

@@ -31,12 +31,24 @@ impl Samples {
         if let Some(folder) = &lab.sample_files {
             sample_files(&loaded.base_dir.join(folder)).map_err(|e| fault("/lab/sample_files", e))?;
         }
-        let Some(api) = &lab.shop_api else { return Ok(Self::none()) };
-        let bound = lab::ShopApi::bind(api.listen).await;
-        let api = bound.map_err(|e| fault("/lab/shop_api/listen", format!("{}: {e}", api.listen)))?;
         let (source, stop) = StopSource::new();
         let mut tasks = JoinSet::new();
-        tasks.spawn(api.run(stop));
+        if let Some(api) = &lab.shop_api {
+            let bound = lab::ShopApi::bind(api.listen).await;
+            let api = bound.map_err(|e| fault("/lab/shop_api/listen", format!("{}: {e}", api.listen)))?;
+            tasks.spawn(api.run(stop.clone()));
+        }
+        if let Some(network) = &lab.network {
+            let bound = lab::Network::bind(network, &loaded.base_dir).await;
+            let network = bound.map_err(|e| fault("/lab/network", e))?;
+            tasks.spawn(async move {
+                tokio::select! {
+                    () = network.run() => {}
+                    () = stop.asked() => {}
+                }
+                Ok(())
+            });
+        }
         Ok(Self(Some((source, tasks))))
     }
 

@@ -243,3 +243,95 @@ fn a_changed_key_is_refused(app: &App, lab: &Lab) {
     assert_eq!(trusted["instead_of"].as_array().unwrap().len(), 1, "{trusted}");
     assert!(fs::read_to_string(&known).unwrap().starts_with(&before), "the others are still trusted");
 }
+
+/// Emulated routers, each wrong in a way of its own: every one is told apart in time, and the good one is not disturbed.
+#[test]
+fn bad_devices_are_told_apart_in_time() {
+    let faults = ["silent", "closes", "floods", "hangs", "renames", "chatters"];
+    let app = App::with(|quickstart| {
+        let numbered = faults.iter().enumerate().map(|(at, fault)| format!("{}: {fault}", at + 1));
+        let faults = format!(
+            "count: 7, vendors: [cisco_ios], faults: {{ {} }}",
+            numbered.collect::<Vec<_>>().join(", ")
+        );
+        let bounds = "login_timeout_ms: 2000\n  command_timeout_ms: 3000\n  silence_timeout_ms: 1000\n  output_bytes_max: 100000";
+        let more: String =
+            (5..=7).map(|n| format!("    lab-r{n}: {{ host: 127.0.77.{n}, groups: [lab] }}\n")).collect();
+        let text =
+            quickstart.replace("network: { port: 2322,", &format!("network: {{ port: 2322, {faults},"));
+        let text = text.replace(
+            "  known_hosts: known_hosts\n  logins:",
+            &format!("  known_hosts: known_hosts\n  {bounds}\n  logins:"),
+        );
+        let text = text.replace(
+            "lab: { port: 2322, login: lab }",
+            "lab: { port: 2322, login: lab, platform: cisco_ios }",
+        );
+        let mut text = text.replace("  inventory:\n", &format!("  inventory:\n{more}"));
+        for vendor in ["cisco_ios", "arista_eos", "juniper_junos", "huawei_vrp"] {
+            text = text.replace(&format!("platform: {vendor}, groups"), "groups");
+        }
+        text
+    });
+    let began = std::time::Instant::now();
+    let answer = app
+        .done("run_show_commands", &json!({ "devices": ["*"], "commands": ["show ip route", "show clock"] }));
+    assert!(began.elapsed() < std::time::Duration::from_secs(25), "{:?}", began.elapsed());
+    let classes: Vec<String> = answer["results"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| {
+            format!("{} {}", one["device"].as_str().unwrap(), one["error_class"].as_str().unwrap_or("-"))
+        })
+        .collect();
+    let wanted = [
+        "lab-r1 no_prompt",
+        "lab-r2 closed",
+        "lab-r3 -",
+        "lab-r4 timeout",
+        "lab-r5 -",
+        "lab-r6 -",
+        "lab-r7 -",
+    ];
+    assert_eq!(classes, wanted, "{answer}");
+    let flooded = &answer["results"][2]["results"];
+    assert_eq!(flooded[0]["truncated"], true, "{flooded}");
+    // A message in the middle of everything is no answer: each command has its own.
+    let chattered = &answer["results"][5]["results"];
+    let text = |at: usize| chattered[at]["output"].as_str().unwrap();
+    assert!(text(0).contains("10.255.0.7/32") && text(1).contains("00:00:00.000 UTC"), "{chattered}");
+    let good = app.done("query_device", &json!({ "device_ip": "lab-r7", "commands": ["show clock"] }));
+    assert_eq!((&good["status"], &good["session_reused"]), (&json!("success"), &json!(true)));
+}
+
+/// Two hundred devices of one process, asked at once and again.
+#[test]
+fn two_hundred_devices_are_asked_at_once() {
+    let app = App::with(|quickstart| {
+        let more: String = (5..=200)
+            .map(|n| format!("    lab-r{n}: {{ host: 127.0.77.{n}, platform: cisco_ios, groups: [lab] }}\n"))
+            .collect();
+        let text = quickstart
+            .replace("network: { port: 2322,", "network: { port: 2322, count: 200, vendors: [cisco_ios],");
+        let mut text = text.replace("  inventory:\n", &format!("  inventory:\n{more}"));
+        for vendor in ["arista_eos", "juniper_junos", "huawei_vrp"] {
+            text = text.replace(&format!("platform: {vendor}, groups"), "platform: cisco_ios, groups");
+        }
+        text
+    });
+    for reused in [false, true] {
+        let answer = app.done(
+            "run_show_commands",
+            &json!({ "devices": ["*"], "commands": ["show version", "show ip route"] }),
+        );
+        assert_eq!(
+            (&answer["successful"], &answer["total_devices"]),
+            (&json!(200), &json!(200)),
+            "{}",
+            answer["results"][0]
+        );
+        let one = app.done("query_device", &json!({ "device_ip": "lab-r150", "commands": ["show version"] }));
+        assert_eq!(one["session_reused"], true, "{reused}");
+    }
+}
