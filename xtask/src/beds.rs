@@ -33,6 +33,7 @@ const PYTHON: &[(&str, &str)] = &[
     ),
     ("mcp==2.3.0", "the Python client of MCP, in both eras"),
     ("fastmcp==4.1.7", "the client that most Python tools are built on"),
+    ("fakenos==1.2.1", "network devices of 41 platforms that someone else made up"),
     ("ntc-templates==9.3.0", "templates for what devices print, and Python's own engine for them"),
     ("mcp-fuzzer==0.7.0", "sends an MCP server what it should refuse"),
 ];

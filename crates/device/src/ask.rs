@@ -15,7 +15,6 @@ use crate::{
     inventory::Device,
     kept::Kept,
     mask::masked,
-    pool::Taken,
     session::Output,
     shapes::{CommandResult, QueryArguments, QueryResult, Status},
 };
@@ -55,12 +54,7 @@ impl Room {
         let mut results = Vec::with_capacity(asked.commands.len());
         for command in &asked.commands {
             let started = Instant::now();
-            let mut output = self.run(&mut taken, question, command).await;
-            if output.as_ref().is_err_and(DeviceError::is_stale) && session_reused && results.is_empty() {
-                // The session died while it was idle; what only shows may be asked again.
-                self.pool.renew(device, &mut taken).await?;
-                output = self.run(&mut taken, question, command).await;
-            }
+            let output = self.pool.run(device, &mut taken, command).await;
             let was_cut = output.as_ref().is_ok_and(|output| output.cut);
             results.push(self.result(question, command, output, started.elapsed()));
             if taken.is_lost() && was_cut && results.len() < asked.commands.len() {
@@ -89,15 +83,6 @@ impl Room {
             session_ms,
             session_reused,
         })
-    }
-
-    async fn run(
-        &self,
-        taken: &mut Taken,
-        question: &Question<'_>,
-        command: &str,
-    ) -> Result<Output, DeviceError> {
-        taken.run(question.device, command, self.pool.bounds()).await
     }
 
     /// What came of a command, as it is told.

@@ -25,27 +25,34 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    /// Opens the shell, where the platform has one, and brings it to its prompt.
+    /// Opens what commands are run on: for a shell, that is brought to its prompt.
     pub(crate) async fn open(
         device: &Device,
         connection: Arc<Connection>,
+        channel: Channel,
         bounds: Bounds,
     ) -> Result<Self, DeviceError> {
         let now = Instant::now();
         let mut live = Self { connection, shell: None, opened: now, used: now };
-        if device.platform.channel == Channel::Shell {
-            let shell =
-                live.connection.shell(Terminal::default()).await.map_err(|source| of_ssh(device, source))?;
-            let typist = Typist {
-                user: device.credential.login.user.clone(),
-                password: device.credential.login.password.clone(),
-                enable: device.credential.enable.clone(),
-            };
-            let session = Session::open(Arc::clone(device.platform), typist, bounds, Instant::now());
-            live.shell = Some((shell, session));
-            live.drive().await.map_err(|source| of_session(device, source))?;
+        if channel == Channel::Shell {
+            live.open_shell(device, bounds).await?;
         }
         Ok(live)
+    }
+
+    /// Opens the shell and brings it to its prompt.
+    async fn open_shell(&mut self, device: &Device, bounds: Bounds) -> Result<(), DeviceError> {
+        let shell =
+            self.connection.shell(Terminal::default()).await.map_err(|source| of_ssh(device, source))?;
+        let typist = Typist {
+            user: device.credential.login.user.clone(),
+            password: device.credential.login.password.clone(),
+            enable: device.credential.enable.clone(),
+        };
+        let session = Session::open(Arc::clone(device.platform), typist, bounds, Instant::now());
+        self.shell = Some((shell, session));
+        self.drive().await.map_err(|source| of_session(device, source))?;
+        Ok(())
     }
 
     /// Runs one command.

@@ -85,13 +85,7 @@ impl Reading<'_> {
         if self.room.deny.is_match(command) {
             return Err(DeviceError::Denied { device, command: command.to_owned() });
         }
-        let bounds = self.room.pool.bounds();
-        let mut output = self.taken.run(&self.device, command, bounds).await;
-        if output.as_ref().is_err_and(DeviceError::is_stale) && !self.taken.is_new {
-            self.room.pool.renew(&self.device, &mut self.taken).await?;
-            output = self.taken.run(&self.device, command, bounds).await;
-        }
-        let output = output?;
+        let output = self.room.pool.run(&self.device, &mut self.taken, command).await?;
         match output.error {
             Some((class, line)) => Err(DeviceError::Told { device, class, line }),
             None if output.cut => Err(DeviceError::TooLong { device, command: command.to_owned() }),

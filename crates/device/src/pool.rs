@@ -2,11 +2,14 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
-use ssh::{Connection, HostKey, Options, connect};
+use ssh::{Connection, HostKey, Options, SshError, connect};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
@@ -15,6 +18,7 @@ use crate::{
     guard::Guard,
     inventory::{Device, Inventory},
     live::Live,
+    platform::Channel,
     session::{Bounds, Output},
 };
 
@@ -43,6 +47,8 @@ struct Slot {
     idle: Mutex<Vec<Live>>,
     /// The connection that others go through.
     bastion: tokio::sync::Mutex<Option<Arc<Connection>>>,
+    /// Its commands are run in a shell, though the platform could do without one.
+    takes_no_exec: AtomicBool,
 }
 
 /// A session that is in use. It goes back when it is given back; dropped, it is closed.
@@ -52,6 +58,8 @@ pub(crate) struct Taken {
     _place: OwnedSemaphorePermit,
     /// It was made for this.
     pub(crate) is_new: bool,
+    /// Something was run on it since.
+    is_used: bool,
 }
 
 impl Pool {
@@ -85,6 +93,7 @@ impl Pool {
                 places: Arc::new(Semaphore::new(self.per_device)),
                 idle: Mutex::default(),
                 bastion: tokio::sync::Mutex::default(),
+                takes_no_exec: AtomicBool::default(),
             })
         });
         Arc::clone(slot)
@@ -100,17 +109,43 @@ impl Pool {
         while let Some(live) = self.idle(&slot) {
             let fresh = live.used.elapsed() < PROBE_AFTER && !live.is_lost();
             if fresh || live.is_alive(PROBE_MAX).await {
-                return Ok(Taken { slot, live, _place: place, is_new: false });
+                return Ok(Taken { slot, live, _place: place, is_new: false, is_used: false });
             }
         }
-        let live = self.open(device).await?;
-        Ok(Taken { slot, live, _place: place, is_new: true })
+        let live = self.open(device, &slot).await?;
+        Ok(Taken { slot, live, _place: place, is_new: true, is_used: false })
+    }
+
+    /// Runs one command that only shows, once more on a new session where that is the session's fault: it died while it
+    /// was idle, or the host takes no commands but in a shell.
+    pub(crate) async fn run(
+        &self,
+        device: &Device,
+        taken: &mut Taken,
+        command: &str,
+    ) -> Result<Output, DeviceError> {
+        let was_idle = !taken.is_new && !taken.is_used;
+        taken.is_used = true;
+        let output = taken.live.run(device, command, &self.bounds).await;
+        let again = match &output {
+            Err(error) if error.is_stale() => was_idle,
+            Err(DeviceError::Ssh { source: SshError::Refused { .. }, .. }) => {
+                device.platform.channel == Channel::Exec
+                    && !taken.slot.takes_no_exec.swap(true, Ordering::Relaxed)
+            }
+            _ => false,
+        };
+        if !again {
+            return output;
+        }
+        self.renew(device, taken).await?;
+        taken.live.run(device, command, &self.bounds).await
     }
 
     /// Puts a new session in the place of one that has died. What was idle for as long is closed.
     pub(crate) async fn renew(&self, device: &Device, taken: &mut Taken) -> Result<(), DeviceError> {
         lock(&taken.slot.idle).clear();
-        taken.live = self.open(device).await?;
+        taken.live = self.open(device, &taken.slot).await?;
         taken.is_new = true;
         Ok(())
     }
@@ -144,12 +179,16 @@ impl Pool {
     }
 
     /// Logs in and opens a session.
-    async fn open(&self, device: &Device) -> Result<Live, DeviceError> {
+    async fn open(&self, device: &Device, slot: &Slot) -> Result<Live, DeviceError> {
         let via = self.bastion(device).await?;
         let attempt = self.guard.attempt(device).await?;
         let opened = async {
             let connection = self.connect(device, via).await?;
-            Live::open(device, Arc::new(connection), self.bounds).await
+            let channel = match slot.takes_no_exec.load(Ordering::Relaxed) {
+                true => Channel::Shell,
+                false => device.platform.channel,
+            };
+            Live::open(device, Arc::new(connection), channel, self.bounds).await
         };
         let opened = opened.await;
         attempt.came_to(&opened);
@@ -214,24 +253,9 @@ impl Pool {
     pub(crate) fn close(&self) {
         lock(&self.devices).clear();
     }
-
-    /// The bounds of a command.
-    pub(crate) fn bounds(&self) -> &Bounds {
-        &self.bounds
-    }
 }
 
 impl Taken {
-    /// Runs one command.
-    pub(crate) async fn run(
-        &mut self,
-        device: &Device,
-        command: &str,
-        bounds: &Bounds,
-    ) -> Result<Output, DeviceError> {
-        self.live.run(device, command, bounds).await
-    }
-
     /// True once nothing more can be run on it.
     pub(crate) fn is_lost(&self) -> bool {
         self.live.is_lost()

@@ -275,7 +275,7 @@ impl Definition {
     }
 }
 
-pub(super) fn compiled(text: &str) -> Result<Regex, String> {
+pub(crate) fn compiled(text: &str) -> Result<Regex, String> {
     RegexBuilder::new(text)
         .unicode(false)
         .build()

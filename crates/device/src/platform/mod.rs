@@ -16,6 +16,7 @@ use regex::bytes::Regex;
 
 use self::{definition::Definition, grammar::Grammar};
 pub(crate) use self::{
+    definition::compiled,
     definition::{AskedBy, Channel, ErrorClass, Fill, Intent},
     grammar::{COMMAND_BYTES_MAX, Class, Classed, Refused},
 };

@@ -10,22 +10,25 @@ mod screen;
 
 use std::{
     collections::VecDeque,
-    sync::Arc,
+    sync::{Arc, LazyLock},
     time::{Duration, Instant},
 };
 
+use regex::bytes::Regex;
 use tool::Secret;
 
 use self::{
     exchange::{Exchange, Purpose},
     screen::Screen,
 };
-use crate::platform::{ErrorClass, Fill, Platform};
+use crate::platform::{ErrorClass, Fill, Platform, compiled};
 
 /// How long a line that is a prompt by its shape, but not the learned one, must stand before it counts.
 const SETTLE: Duration = Duration::from_millis(300);
 /// How long a prompt must stand where the command was never echoed.
 const SETTLE_WITHOUT_ECHO: Duration = Duration::from_millis(700);
+/// How long a prompt of no known shape must stand after a login.
+const SETTLE_ODD: Duration = Duration::from_millis(1500);
 /// How long a question must stand before it counts as one.
 const SETTLE_QUESTION: Duration = Duration::from_millis(200);
 /// What empties a line that is being typed: Ctrl-U, as readline and its kin have it.
@@ -36,6 +39,12 @@ const INTERRUPT_MAX: Duration = Duration::from_secs(3);
 const PAGES_MAX: u32 = 100_000;
 /// How many questions a login may ask.
 const QUESTIONS_MAX: u32 = 12;
+
+/// What a prompt is like, whoever made the device.
+static ODD_PROMPT: LazyLock<Regex> = LazyLock::new(|| match compiled(r"^[^\s>#$%][^>#$%]{0,62}[>#$%]$") {
+    Ok(pattern) => pattern,
+    Err(error) => unreachable!("a pattern written here does not compile: {error}"),
+});
 
 /// The bounds of a session.
 #[derive(Clone, Copy, Debug)]
@@ -210,7 +219,8 @@ impl Session {
     /// When to look again, though nothing came.
     fn wake_at(&self, exchange: &Exchange) -> Instant {
         let ends = exchange.ends_at(&self.bounds).min(self.last_byte + exchange.silence_max(&self.bounds));
-        let settling = [SETTLE_QUESTION, SETTLE, SETTLE_WITHOUT_ECHO].map(|settle| self.last_byte + settle);
+        let settling =
+            [SETTLE_QUESTION, SETTLE, SETTLE_WITHOUT_ECHO, SETTLE_ODD].map(|settle| self.last_byte + settle);
         let looked_at = exchange.looked_at.unwrap_or(self.last_byte);
         settling.into_iter().filter(|at| *at > looked_at).fold(ends, Instant::min)
     }
@@ -309,7 +319,14 @@ impl Session {
             return None;
         }
         let above = self.screen.above().lines().next_back().unwrap_or_default();
-        let mode = self.platform.mode_of(line, above)?;
+        let known = || self.prompt.as_ref().filter(|known| known.line == line).map(|known| known.mode);
+        // A prompt of another shape than the platform's, where nothing else comes: it is learned as it stands.
+        let odd = || {
+            let is_prompt = ODD_PROMPT.is_match(line.as_bytes());
+            (exchange.purpose == Purpose::Login && quiet >= SETTLE_ODD && is_prompt)
+                .then_some(self.platform.home)
+        };
+        let mode = self.platform.mode_of(line, above).or_else(known).or_else(odd)?;
         Some(Prompt { line: line.to_owned(), mode })
     }
 
@@ -359,7 +376,7 @@ impl Session {
             self.to_write.push_back(KILL_LINE.as_bytes().to_vec());
             return None;
         }
-        let is_question = |pattern: &regex::bytes::Regex| pattern.is_match(bytes);
+        let is_question = |pattern: &Regex| pattern.is_match(bytes);
         let asks = quiet >= SETTLE_QUESTION && platform.questions.iter().any(is_question);
         asks.then(|| SessionError::Asked { question: line.to_owned() })
     }

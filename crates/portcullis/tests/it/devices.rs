@@ -1,6 +1,8 @@
 //! Network devices, real ones: routers that run FRRouting behind OpenSSH, in namespaces of this machine.
 
+mod fakenos;
 mod frr;
+mod legacy;
 
 use std::fs;
 

@@ -22,6 +22,19 @@ pub(super) struct Lab {
 impl Lab {
     /// Starts the routers; `None` where that cannot be done here, and then it is said.
     pub(super) fn start() -> Option<Self> {
+        let lab = Self::prepared()?;
+        lab.script(&["up"], &[&ROUTERS.to_string(), &lab.port.to_string()]);
+        Some(lab)
+    }
+
+    /// A folder, ports and a user, and no routers.
+    pub(super) fn without_routers() -> Option<Self> {
+        let lab = Self::prepared()?;
+        lab.script(&["user"], &[]);
+        Some(lab)
+    }
+
+    fn prepared() -> Option<Self> {
         static NEXT: AtomicU16 = AtomicU16::new(0);
         if !rustix::process::getuid().is_root() {
             eprintln!("skipped: network namespaces of routers need root");
@@ -33,7 +46,6 @@ impl Lab {
         let lab = Self { dir, prefix: format!("pc{number}r"), port: 28_000 + number * 10 };
         fs::write(lab.dir().join("password"), "pc-Lab-0123456789").unwrap();
         fs::write(lab.dir().join("frr.sh"), SCRIPT).unwrap();
-        lab.script(&["up"], &[&ROUTERS.to_string(), &lab.port.to_string()]);
         Some(lab)
     }
 
@@ -50,7 +62,7 @@ impl Lab {
         self.dir.path()
     }
 
-    /// The port that a router answers on, on 127.0.0.1.
+    /// The port that a router answers on, or the first ones where there are none, on 127.0.0.1.
     pub(super) fn port(&self, router: u16) -> u16 {
         self.port + router
     }

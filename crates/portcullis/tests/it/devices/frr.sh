@@ -3,17 +3,22 @@
 # vtysh behind OpenSSH on 127.0.0.1. Needs root.
 #   frr.sh up DIR PREFIX COUNT PORT    router i answers on PORT+i, for the user pclab with the password in DIR/password
 #   frr.sh down DIR PREFIX
+#   frr.sh user DIR PREFIX             only the user
 set -euo pipefail
 verb=$1 dir=$2 prefix=$3
 frr=/usr/lib/frr
 named() { unshare --uts sh -c 'hostname "$0"; exec "$@"' "$@"; }
 
-up() {
-  local count=$1 port=$2
+user() {
   id pclab >/dev/null 2>&1 || useradd --no-create-home --home-dir / --shell /bin/bash --groups frrvty pclab
   echo "pclab:$(cat "$dir/password")" | chpasswd
   mkdir -p /run/sshd
   chmod 755 "$dir"
+}
+
+up() {
+  local count=$1 port=$2
+  user
   ssh-keygen -q -t ed25519 -N '' -f "$dir/hostkey"
   ssh-keygen -q -t ed25519 -N '' -f "$dir/userkey"
   install -m 644 "$dir/userkey.pub" "$dir/authorized_keys"

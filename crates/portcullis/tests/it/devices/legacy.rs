@@ -1,0 +1,150 @@
+//! Old algorithms, as OpenSSH still has them: what old devices speak, and what is said where we cannot.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use serde_json::json;
+
+use super::frr::Lab;
+use crate::app::App;
+
+/// A row: what it is called, what the server allows, the narrowest profile that speaks it, or what its refusal says.
+struct Row {
+    name: &'static str,
+    allows: &'static str,
+    profile: Result<&'static str, &'static str>,
+}
+
+const fn row(name: &'static str, allows: &'static str, profile: Result<&'static str, &'static str>) -> Row {
+    Row { name, allows, profile }
+}
+
+const ROWS: [Row; 11] = [
+    row("group1", "KexAlgorithms diffie-hellman-group1-sha1", Ok("legacy")),
+    row("group14", "KexAlgorithms diffie-hellman-group14-sha1", Ok("compat")),
+    row("gex", "KexAlgorithms diffie-hellman-group-exchange-sha1", Ok("compat")),
+    row("rsa-sha1", "HostKeyAlgorithms ssh-rsa", Ok("compat")),
+    row("dss", "HostKeyAlgorithms ssh-dss", Ok("legacy")),
+    row("cbc128", "Ciphers aes128-cbc", Ok("compat")),
+    row("cbc256", "Ciphers aes256-cbc", Ok("compat")),
+    row("triple-des", "Ciphers 3des-cbc", Ok("legacy")),
+    row("sha1", "Ciphers aes128-ctr\nMACs hmac-sha1", Ok("compat")),
+    row("md5", "Ciphers aes128-ctr\nMACs hmac-md5", Err("offers hmac-md5; no profile has any of these")),
+    row(
+        "sha1-96",
+        "Ciphers aes128-ctr\nMACs hmac-sha1-96",
+        Err("offers hmac-sha1-96; no profile has any of these"),
+    ),
+];
+
+/// The servers. They end when they are dropped.
+struct Servers(Vec<Child>);
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        for server in &mut self.0 {
+            let _ = server.kill();
+            let _ = server.wait();
+        }
+    }
+}
+
+fn start(lab: &Lab) -> Servers {
+    for kind in ["rsa", "dsa"] {
+        let made = Command::new("ssh-keygen")
+            .args(["-q", "-t", kind, "-N", "", "-f"])
+            .arg(lab.dir().join(kind))
+            .stderr(Stdio::null())
+            .status();
+        assert!(made.unwrap().success(), "ssh-keygen -t {kind}");
+    }
+    Servers(ROWS.iter().enumerate().map(|(index, row)| server(lab.dir(), port(lab, index), row)).collect())
+}
+
+fn port(lab: &Lab, index: usize) -> u16 {
+    // Between the ports of one lab and the next there is room for ten; these have a range of their own.
+    30_000 + (lab.port(0) - 28_000) * 2 + u16::try_from(index).unwrap()
+}
+
+fn server(dir: &Path, port: u16, row: &Row) -> Child {
+    let file = dir.join(format!("{}.conf", row.name));
+    let dir = dir.display();
+    let keys = match row.name {
+        "dss" => format!("HostKey {dir}/dsa"),
+        _ => format!("HostKey {dir}/rsa"),
+    };
+    let text = format!(
+        "Port {port}\nListenAddress 127.0.0.1\n{keys}\nPidFile none\nUsePAM no\nPasswordAuthentication yes\nAllowUsers pclab\nPrintMotd no\n{}\n",
+        row.allows
+    );
+    fs::write(&file, text).unwrap();
+    let mut command = Command::new("/usr/sbin/sshd");
+    command.arg("-D").arg("-f").arg(file).stderr(Stdio::null()).stdout(Stdio::null());
+    command.spawn().unwrap()
+}
+
+fn configured(lab: &Lab) -> String {
+    let mut text = format!(
+        r#"
+data_dir: .
+principals: {{ local: {{ kind: human, owner: operations, roles: [all] }}, agent: {{ kind: agent, owner: operations, roles: [all] }} }}
+roles: {{ all: {{ allow: ["*", "group:admin"] }} }}
+bootstrap: {{ keys: [{{ label: agent, principal: agent, show: key, rate_per_minute: 10000 }}] }}
+devices:
+  logins: {{ all: {{ user: pclab, password: {{ file: "{}/password" }} }} }}
+  inventory:
+"#,
+        lab.dir().display()
+    );
+    for (index, row) in ROWS.iter().enumerate() {
+        let port = port(lab, index);
+        for profile in ["modern", "compat", "legacy"] {
+            text.push_str(&format!(
+                "    {}-{profile}: {{ host: 127.0.0.1, port: {port}, platform: linux, login: all, algorithms: {profile} }}\n",
+                row.name
+            ));
+        }
+    }
+    text
+}
+
+#[test]
+fn old_algorithms_are_spoken_where_a_profile_allows_them() {
+    let Some(lab) = Lab::without_routers() else { return };
+    let _servers = start(&lab);
+    let app = App::with(|_| configured(&lab));
+    for row in &ROWS {
+        let name = |profile: &str| format!("{}-{profile}", row.name);
+        let ask = |profile: &str| {
+            app.call("query_device", &json!({ "device_ip": name(profile), "commands": ["uptime"] }))
+        };
+        match row.profile {
+            Ok(profile) => {
+                crate::app::until(row.name, || {
+                    app.cli(&["devices", "trust", &name(profile), "--yes"]).code == 0
+                });
+                let answer = ask(profile);
+                assert!(
+                    answer.status == 200 && answer.line().contains("load average"),
+                    "{}: {}",
+                    row.name,
+                    answer.line()
+                );
+                let refused = ask("modern").line();
+                let hint = format!("`algorithms: {profile}` would allow it");
+                assert!(
+                    refused.contains(&hint) && refused.contains("\"error_class\":\"algorithms\""),
+                    "{}: {refused}",
+                    row.name
+                );
+            }
+            Err(said) => {
+                let refused = ask("legacy").line();
+                assert!(refused.contains(said), "{}: {refused}", row.name);
+            }
+        }
+    }
+}
