@@ -101,7 +101,7 @@ impl Default for Config {
 pub struct DeviceConfig {
     /// Its name in DNS, or its address.
     pub host: String,
-    /// Its port; 22 where neither it nor its group says another.
+    /// Its port; 22, or 23 for telnet, where neither it nor its group says another.
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<u16>,
     /// Its platform, by our name or netmiko's: `cisco_ios`, `juniper_junos`.
@@ -110,6 +110,9 @@ pub struct DeviceConfig {
     pub login: Option<String>,
     /// Devices of the inventory that the connection goes through, the nearest to us first.
     pub via: Option<Vec<String>>,
+    /// How it is reached. Telnet is for what has nothing else: passwords can be read on the way.
+    #[serde(default)]
+    pub transport: Transport,
     /// Which algorithms of SSH are offered to it.
     pub algorithms: Option<Algorithms>,
     /// The fingerprint of its host key, `SHA256:..`; where it is given, `known_hosts` does not count.
@@ -120,6 +123,17 @@ pub struct DeviceConfig {
     /// What rules and searches may go by: `site`, `role`, `criticality` and whatever else.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+}
+
+/// How a device is reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Transport {
+    /// By SSH.
+    #[default]
+    Ssh,
+    /// By telnet; the login is a dialogue in the session.
+    Telnet,
 }
 
 /// What devices of a group have in common.

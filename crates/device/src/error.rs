@@ -28,6 +28,8 @@ pub(crate) enum DeviceError {
         "{device}: {what} cannot be asked for on {platform}; run_show_commands runs what its command line has"
     )]
     NoIntent { device: String, what: &'static str, platform: String },
+    #[error("{device} does not answer")]
+    NoAnswer { device: String },
     #[error("{device}: {command:?} is denied by `devices.commands.deny`")]
     Denied { device: String, command: String },
     #[error("{device} says: {line}")]
@@ -81,6 +83,7 @@ impl DeviceError {
                 SessionError::ModeRefused { .. } | SessionError::NoWay { .. } => "mode",
                 SessionError::Closed => "closed",
             },
+            Self::NoAnswer { .. } => "unreachable",
             Self::NoIntent { .. } => "unsupported",
             Self::Denied { .. } => "denied",
             Self::Told { class, .. } => class.as_str(),
@@ -121,7 +124,7 @@ impl From<DeviceError> for Fault {
             E::BadArgument { pointer, .. } => (Code::BadArguments, Some(pointer.clone())),
             E::NoIntent { .. } => (Code::BadArguments, Some("/device_ip".to_owned())),
             E::Denied { .. } => (Code::Denied, None),
-            E::Told { .. } | E::TooLong { .. } | E::Unread { .. } | E::Backup { .. } => {
+            E::NoAnswer { .. } | E::Told { .. } | E::TooLong { .. } | E::Unread { .. } | E::Backup { .. } => {
                 (Code::Upstream, None)
             }
             E::NoSession { .. } | E::TooManyLogins { .. } => (Code::Busy, None),

@@ -11,7 +11,7 @@ use ssh::{Algorithms, Endpoint, HostKeys, Key, KnownHosts, Login};
 use tool::{ConfigFault, Parts, Secret, json::push_pointer, nearest};
 
 use crate::{
-    config::{Config, DeviceConfig, LoginConfig},
+    config::{Config, DeviceConfig, LoginConfig, Transport},
     platform::{self, Platform},
 };
 
@@ -39,6 +39,7 @@ pub(crate) struct Device {
     pub(crate) credential: Arc<Credential>,
     /// The devices that the connection goes through, the nearest to us first.
     pub(crate) via: Vec<String>,
+    pub(crate) transport: Transport,
     pub(crate) algorithms: Algorithms,
     pub(crate) host_keys: HostKeys,
     pub(crate) groups: Vec<String>,
@@ -49,7 +50,7 @@ impl Device {
     /// What rules may look at under `device`, and what lists show.
     pub(crate) fn attributes(&self) -> Value {
         json!({
-            "id": self.name, "hostname": self.name, "host": self.endpoint.host, "port": self.endpoint.port,
+            "id": self.name, "name": self.name, "hostname": self.name, "host": self.endpoint.host, "port": self.endpoint.port,
             "platform": self.platform.name, "groups": self.groups, "labels": self.labels,
             "site": self.labels.get("site"), "criticality": self.labels.get("criticality"),
         })
@@ -215,11 +216,15 @@ impl Whole<'_> {
             name: self.name.into(),
             endpoint: Endpoint {
                 host: device.host.clone(),
-                port: self.said(device.port, |group| group.port).unwrap_or(22),
+                port: self.said(device.port, |group| group.port).unwrap_or(match device.transport {
+                    Transport::Ssh => 22,
+                    Transport::Telnet => 23,
+                }),
             },
             platform,
             credential,
             via,
+            transport: device.transport,
             algorithms: self.said(device.algorithms, |group| group.algorithms).unwrap_or_default(),
             host_keys: pinned.map_or_else(|| HostKeys::Known(self.known_hosts.clone()), HostKeys::Pinned),
             groups: device.groups.clone(),

@@ -37,7 +37,7 @@ use tool::{
     Clock, Code, ConfigFault, Fault, Outcome, Parts, Permit, Probe, ProbeState, Provider, Reply, Talk, Tool,
 };
 
-pub use crate::config::{CommandsConfig, Config, DeviceConfig, GroupConfig, LoginConfig};
+pub use crate::config::{CommandsConfig, Config, DeviceConfig, GroupConfig, LoginConfig, Transport};
 use crate::{
     error::DeviceError,
     inventory::{Device, Inventory},
@@ -188,6 +188,10 @@ impl Room {
             let what = format!("the host key of {} is pinned in the configuration (`host_key`)", device.name);
             return Err(DeviceError::BadArgument { pointer: "/device_ip".to_owned(), what });
         };
+        if device.transport == Transport::Telnet {
+            let what = format!("{} is reached by telnet, which has no host keys", device.name);
+            return Err(DeviceError::BadArgument { pointer: "/device_ip".to_owned(), what });
+        }
         let key = self.pool.host_key(&device).await?;
         if key.fingerprint() != asked.fingerprint {
             let what = format!("{} shows {key}, which is not what was asked to be trusted", device.name);
@@ -208,7 +212,13 @@ impl Room {
     /// Asks a device for its host key: what answers that speaks SSH.
     async fn reach(&self, device: &Device) -> ReachResult {
         let began = Instant::now();
-        let asked = self.pool.host_key(device).await;
+        let asked = match device.transport {
+            Transport::Ssh => self.pool.host_key(device).await.map(Some),
+            Transport::Telnet => match self.pool.answers(device).await {
+                true => Ok(None),
+                false => Err(DeviceError::NoAnswer { device: device.name.to_string() }),
+            },
+        };
         let took = ask::ms(began.elapsed());
         ReachResult {
             host: device.endpoint.host.clone(),
@@ -216,7 +226,7 @@ impl Room {
             reachable: asked.is_ok(),
             last_check: self.clock.now(),
             latency_ms: asked.is_ok().then_some(took),
-            host_key: asked.as_ref().ok().map(ToString::to_string),
+            host_key: asked.as_ref().ok().and_then(Option::as_ref).map(ToString::to_string),
             error: asked.err().map(|error| error.to_string()),
         }
     }

@@ -5,7 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ssh::{Connection, Shell, Terminal};
+use bytes::Bytes;
+use ssh::{Connection, Shell, SshError, Telnet, Terminal};
 use tokio::time::timeout_at;
 
 use crate::{
@@ -15,11 +16,34 @@ use crate::{
     session::{Bounds, Output, Session, SessionError, Step, Typist},
 };
 
+/// What bytes go through.
+pub(crate) enum Wire {
+    Ssh(Box<Shell>),
+    Telnet(Box<Telnet>),
+}
+
+impl Wire {
+    async fn read(&mut self) -> Option<Bytes> {
+        match self {
+            Self::Ssh(shell) => shell.read().await,
+            Self::Telnet(telnet) => telnet.read().await,
+        }
+    }
+
+    async fn write(&mut self, bytes: Vec<u8>) -> Result<(), SshError> {
+        match self {
+            Self::Ssh(shell) => shell.write(bytes).await,
+            Self::Telnet(telnet) => telnet.write(&bytes).await,
+        }
+    }
+}
+
 /// An open session on a device.
 pub(crate) struct Live {
-    connection: Arc<Connection>,
-    /// The shell; a device whose commands run on channels of their own has none.
-    shell: Option<(Shell, Session)>,
+    /// The connection; over telnet there is only the terminal.
+    connection: Option<Arc<Connection>>,
+    /// The terminal; a device whose commands run on channels of their own has none.
+    shell: Option<(Wire, Session)>,
     pub(crate) opened: Instant,
     pub(crate) used: Instant,
 }
@@ -33,24 +57,37 @@ impl Live {
         bounds: Bounds,
     ) -> Result<Self, DeviceError> {
         let now = Instant::now();
-        let mut live = Self { connection, shell: None, opened: now, used: now };
+        let mut live =
+            Self { connection: Some(Arc::clone(&connection)), shell: None, opened: now, used: now };
         if channel == Channel::Shell {
-            live.open_shell(device, bounds).await?;
+            let shell =
+                connection.shell(Terminal::default()).await.map_err(|source| of_ssh(device, source))?;
+            live.greet(device, Wire::Ssh(Box::new(shell)), bounds).await?;
         }
         Ok(live)
     }
 
-    /// Opens the shell and brings it to its prompt.
-    async fn open_shell(&mut self, device: &Device, bounds: Bounds) -> Result<(), DeviceError> {
-        let shell =
-            self.connection.shell(Terminal::default()).await.map_err(|source| of_ssh(device, source))?;
+    /// Brings a terminal over telnet to its prompt.
+    pub(crate) async fn over_telnet(
+        device: &Device,
+        telnet: Telnet,
+        bounds: Bounds,
+    ) -> Result<Self, DeviceError> {
+        let now = Instant::now();
+        let mut live = Self { connection: None, shell: None, opened: now, used: now };
+        live.greet(device, Wire::Telnet(Box::new(telnet)), bounds).await?;
+        Ok(live)
+    }
+
+    /// Brings a terminal to its prompt.
+    async fn greet(&mut self, device: &Device, wire: Wire, bounds: Bounds) -> Result<(), DeviceError> {
         let typist = Typist {
             user: device.credential.login.user.clone(),
             password: device.credential.login.password.clone(),
             enable: device.credential.enable.clone(),
         };
         let session = Session::open(Arc::clone(device.platform), typist, bounds, Instant::now());
-        self.shell = Some((shell, session));
+        self.shell = Some((wire, session));
         self.drive().await.map_err(|source| of_session(device, source))?;
         Ok(())
     }
@@ -75,13 +112,22 @@ impl Live {
 
     /// True once nothing more can be run on it.
     pub(crate) fn is_lost(&self) -> bool {
-        self.connection.is_closed() || self.shell.as_ref().is_some_and(|(_, session)| session.is_lost())
+        self.connection.as_ref().is_some_and(|connection| connection.is_closed())
+            || self.shell.as_ref().is_some_and(|(_, session)| session.is_lost())
     }
 
     /// Asks whether the other side is still there.
     pub(crate) async fn is_alive(&self, within: Duration) -> bool {
-        !self.is_lost()
-            && tokio::time::timeout(within, self.connection.ping()).await.is_ok_and(|asked| asked.is_ok())
+        if self.is_lost() {
+            return false;
+        }
+        match &self.connection {
+            Some(connection) => {
+                tokio::time::timeout(within, connection.ping()).await.is_ok_and(|asked| asked.is_ok())
+            }
+            // Telnet has no question that its user does not see: after a while the session is made anew.
+            None => false,
+        }
     }
 
     /// Passes bytes to and fro until what was asked for is done.
@@ -107,7 +153,8 @@ impl Live {
     /// Runs a command on a channel of its own.
     async fn exec(&self, device: &Device, command: &str, bounds: &Bounds) -> Result<Output, DeviceError> {
         let began = Instant::now();
-        let mut exec = self.connection.exec(command).await.map_err(|source| of_ssh(device, source))?;
+        let Some(connection) = &self.connection else { return Err(of_session(device, SessionError::Closed)) };
+        let mut exec = connection.exec(command).await.map_err(|source| of_ssh(device, source))?;
         let (mut bytes, mut cut) = (Vec::new(), false);
         loop {
             let ends = (began + bounds.command_max).min(Instant::now() + bounds.silence_max);
@@ -144,7 +191,7 @@ impl Live {
     }
 }
 
-fn of_ssh(device: &Device, source: ssh::SshError) -> DeviceError {
+fn of_ssh(device: &Device, source: SshError) -> DeviceError {
     DeviceError::Ssh { device: device.name.to_string(), source }
 }
 

@@ -13,7 +13,7 @@ use ssh::{Connection, HostKey, Options, SshError, connect};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
-    Config,
+    Config, Transport,
     error::DeviceError,
     guard::Guard,
     inventory::{Device, Inventory},
@@ -154,7 +154,10 @@ impl Pool {
     pub(crate) async fn answers(&self, device: &Device) -> bool {
         let answered = async {
             let via = self.bastion(device).await.ok()?;
-            ssh::version(&device.endpoint, &self.options, via.as_deref()).await.ok()
+            if device.transport == Transport::Telnet {
+                return ssh::telnet(&device.endpoint, &self.options, via.as_deref()).await.ok().map(drop);
+            }
+            ssh::version(&device.endpoint, &self.options, via.as_deref()).await.ok().map(drop)
         };
         answered.await.is_some()
     }
@@ -183,6 +186,12 @@ impl Pool {
         let via = self.bastion(device).await?;
         let attempt = self.guard.attempt(device).await?;
         let opened = async {
+            if device.transport == Transport::Telnet {
+                let wire = ssh::telnet(&device.endpoint, &self.options, via.as_deref()).await;
+                let wire =
+                    wire.map_err(|source| DeviceError::Ssh { device: device.name.to_string(), source })?;
+                return Live::over_telnet(device, wire, self.bounds).await;
+            }
             let connection = self.connect(device, via).await?;
             let channel = match slot.takes_no_exec.load(Ordering::Relaxed) {
                 true => Channel::Shell,

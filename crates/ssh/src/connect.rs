@@ -96,7 +96,7 @@ impl Route<'_> {
         error::of(error, &self.to(), self.options.algorithms)
     }
 
-    fn timed_out(&self, doing: &'static str, took: Duration) -> SshError {
+    pub(crate) fn timed_out(&self, doing: &'static str, took: Duration) -> SshError {
         SshError::TimedOut { to: self.to(), doing, took }
     }
 
@@ -123,7 +123,7 @@ impl Route<'_> {
         Ok((handle.map_err(|inside| inside.of(&self.to(), self.options.algorithms))?, banner))
     }
 
-    async fn stream(&self, via: Option<&Connection>) -> Result<Box<dyn Stream>, SshError> {
+    pub(crate) async fn stream(&self, via: Option<&Connection>) -> Result<Box<dyn Stream>, SshError> {
         let Endpoint { host, port } = self.endpoint;
         match via {
             None => {
@@ -149,8 +149,8 @@ impl Route<'_> {
 }
 
 /// Anything that bytes go through.
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + Sync {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + Sync> Stream for T {}
 
 type Banner = Arc<Mutex<String>>;
 

@@ -1,4 +1,5 @@
-//! SSH as a client (RFC 4251 to 4254): what stands between us and a device or a host.
+//! SSH as a client (RFC 4251 to 4254): what stands between us and a device or a host; and telnet, for
+//! what has nothing else.
 //!
 //! Invariants: no connection without a host key that was trusted before (`known_hosts`, or a fingerprint that is
 //! pinned); a password is tried once a connection; algorithms that are broken are offered only where a profile asks for
@@ -10,6 +11,7 @@ mod connect;
 mod error;
 mod host_keys;
 mod login;
+mod telnet;
 
 pub use crate::{
     algorithms::Algorithms,
@@ -18,4 +20,5 @@ pub use crate::{
     error::SshError,
     host_keys::{HostKey, HostKeys, KnownHosts},
     login::{Key, Login},
+    telnet::{Telnet, telnet},
 };

@@ -13,7 +13,7 @@ use crate::app::{App, until};
 
 /// A server that knows the routers of a lab, and more of them that are wrong in some way.
 fn configured(lab: &Lab) -> String {
-    let [one, two] = [lab.port(1), lab.port(2)];
+    let [one, two, vty] = [lab.port(1), lab.port(2), lab.port(9)];
     format!(
         r#"
 data_dir: .
@@ -37,6 +37,8 @@ devices:
     right: {{ user: pclab, password: {{ file: "{dir}/password" }} }}
     key: {{ user: pclab, keys: ["{dir}/userkey"] }}
     wrong: {{ user: pclab, password: {{ file: "{dir}/hostkey.pub" }} }}
+    vty: {{ user: nobody, password: {{ file: "{dir}/vty-password" }}, enable: {{ file: "{dir}/vty-enable" }} }}
+    vty-wrong: {{ user: nobody, password: {{ file: "{dir}/vty-enable" }} }}
   groups:
     lab: {{ platform: frr, login: right }}
   inventory:
@@ -46,6 +48,8 @@ devices:
     behind: {{ host: 127.0.0.1, port: {two}, platform: frr, login: right, via: [r1] }}
     refused-1: {{ host: 127.0.0.1, port: {one}, platform: frr, login: wrong }}
     refused-2: {{ host: 127.0.0.1, port: {two}, platform: frr, login: wrong }}
+    vty: {{ host: 127.0.0.1, port: {vty}, platform: frr, login: vty, transport: telnet }}
+    vty-wrong: {{ host: 127.0.0.1, port: {vty}, platform: frr, login: vty-wrong, transport: telnet }}
     nobody: {{ host: 127.0.0.1, port: 9, platform: frr, login: right }}
 "#,
         dir = lab.dir().display(),
@@ -78,6 +82,7 @@ fn routers_are_asked_as_their_operators_ask_them() {
     a_pager_is_read_to_its_end(&app);
     sessions_are_kept(&app);
     other_ways_in(&app, &lab);
+    telnet_has_its_logins_in_the_session(&app);
     many_are_asked_at_once(&app);
     rules_go_by_the_device(&app);
     doors_of_older_clients(&app);
@@ -163,6 +168,17 @@ fn other_ways_in(app: &App, lab: &Lab) {
     let behind = ask(app, "behind", &["show version"]);
     assert!(behind["results"][0]["output"].as_str().unwrap().contains("(r2)"), "{behind}");
     assert_eq!(lab.log(1).matches("Accepted password").count(), before + 1, "it went through r1");
+}
+
+/// A daemon's own terminal asks for a password, and for another one before it shows its configuration.
+fn telnet_has_its_logins_in_the_session(app: &App) {
+    let shown = ask(app, "vty", &["show running-config", "show version"]);
+    let text = shown["results"][0]["output"].as_str().unwrap();
+    assert!(text.contains("hostname vty") && text.contains("password <masked>"), "{shown}");
+    assert_eq!(app.get("/operations/status/vty", Some(&app.key)).json()["reachable"], true);
+    let refused =
+        app.call("query_device", &json!({ "device_ip": "vty-wrong", "commands": ["show version"] }));
+    assert!(refused.line().contains("\"error_class\":\"login\""), "{}", refused.line());
 }
 
 fn many_are_asked_at_once(app: &App) {

@@ -39,6 +39,19 @@ up() {
     router "$i" "$count"
     door "$i" "$((port + i))"
   done
+  vty "$((port + 9))"
+}
+
+# A daemon's own terminal, over telnet: a password, and another one for `enable`.
+vty() {
+  local port=$1 home=$dir/rvty
+  mkdir -p "$home/run"
+  echo 'vty-password' > "$dir/vty-password"
+  echo 'vty-enable' > "$dir/vty-enable"
+  printf 'hostname vty\npassword vty-password\nenable password vty-enable\n' > "$home/ripd.conf"
+  chown -R frr:frrvty "$home"
+  "$frr/ripd" -d -i "$home/run/ripd.pid" --vty_socket "$home/run" -z "$home/run/zserv.api" -A 127.0.0.1 -P "$port" \
+    -f "$home/ripd.conf" 2>> "$home/start.log"
 }
 
 router() {
