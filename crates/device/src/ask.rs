@@ -17,6 +17,7 @@ use crate::{
     mask::masked,
     session::Output,
     shapes::{CommandResult, QueryArguments, QueryResult, Status},
+    tape::Tape,
 };
 
 /// How a device is asked.
@@ -35,21 +36,47 @@ impl Room {
         let ends = permit.deadline().min(Instant::now() + Duration::from_secs(asked.timeout));
         let principal = Arc::clone(&permit.caller().principal);
         let question = Question { device: &device, asked, principal };
+        let ask = async |tape: &Arc<Tape>| self.ask(&question, tape).await;
+        self.taped(permit, talk, &device, ends, ask).await
+    }
+
+    /// Does a piece of work on a device, until a deadline and until it is asked to stop, and keeps the transcript of it,
+    /// whatever comes of it.
+    pub(crate) async fn taped<T>(
+        &self,
+        permit: &Permit,
+        talk: &Talk,
+        device: &Arc<Device>,
+        ends: Instant,
+        work: impl AsyncFnOnce(&Arc<Tape>) -> Result<T, DeviceError>,
+    ) -> Result<T, DeviceError> {
         let name = || device.name.to_string();
-        tokio::select! {
-            answer = tokio::time::timeout_at(ends.into(), self.ask(&question)) => {
-                answer.unwrap_or_else(|_| Err(DeviceError::Late { device: name() }))
+        let (tape, started) = (Tape::new(), self.clock.now());
+        let done = tokio::select! {
+            done = tokio::time::timeout_at(ends.into(), work(&tape)) => {
+                done.unwrap_or_else(|_| Err(DeviceError::Late { device: name() }))
             }
             () = talk.stop().asked() => Err(DeviceError::Stopped { device: name() }),
+        };
+        let (folder, platform) = (self.transcripts.clone(), Arc::clone(device.platform));
+        let id = permit.call().request_id.as_str().to_owned();
+        let about = serde_json::json!({
+            "request_id": id, "device": device.name, "principal": permit.caller().principal,
+            "tool": permit.tool().name.as_str(), "started": started,
+        });
+        let written = tokio::task::spawn_blocking(move || tape.write(&folder, &id, &about, &platform)).await;
+        if let Err(error) = written.map_err(std::io::Error::other).and_then(|written| written) {
+            tracing::error!(%error, device = &*device.name, "a transcript could not be written");
         }
+        done
     }
 
     /// Runs commands one after the other on one session. What ends the session ends the rest of them too.
-    async fn ask(&self, question: &Question<'_>) -> Result<QueryResult, DeviceError> {
+    async fn ask(&self, question: &Question<'_>, tape: &Arc<Tape>) -> Result<QueryResult, DeviceError> {
         let began = Instant::now();
         let timestamp = self.clock.now();
         let (device, asked) = (question.device, &question.asked);
-        let mut taken = self.pool.take(device).await?;
+        let mut taken = self.pool.take(device, tape).await?;
         let (session_ms, session_reused) = (ms(began.elapsed()), !taken.is_new);
         let mut results = Vec::with_capacity(asked.commands.len());
         for command in &asked.commands {

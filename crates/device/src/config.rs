@@ -25,6 +25,11 @@ pub struct Config {
     /// The folder that `backup_config` keeps configurations in. They are kept as they are, secrets included, readable
     /// for the user of the server alone.
     pub backups: PathBuf,
+    /// The folder that transcripts of sessions are kept in, one file a call, secrets masked.
+    pub transcripts: PathBuf,
+    /// The most transcripts that are kept; the oldest go first.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub transcripts_max: usize,
     /// What may be sent to devices beyond what their platforms know as showing.
     pub commands: CommandsConfig,
     /// The longest wait for a connection and its keys, in milliseconds.
@@ -77,6 +82,8 @@ impl Default for Config {
             known_hosts: PathBuf::from("known_hosts"),
             templates: None,
             backups: PathBuf::from("backups"),
+            transcripts: PathBuf::from("transcripts"),
+            transcripts_max: 10_000,
             commands: CommandsConfig::default(),
             connect_timeout_ms: 10_000,
             login_timeout_ms: 20_000,

@@ -20,10 +20,12 @@ mod platform;
 mod pool;
 mod session;
 mod shapes;
+mod tape;
 mod tools;
 mod watch;
 
 use std::{
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -50,6 +52,9 @@ use crate::{
     },
     watch::Watch,
 };
+
+/// How often old transcripts are looked for.
+const PRUNE_EVERY: Duration = Duration::from_secs(600);
 
 /// Opens the room: the inventory with its logins, and the templates.
 ///
@@ -82,6 +87,8 @@ pub fn open(config: &Config, parts: &Parts) -> Result<Arc<dyn Provider>, Vec<Con
         shelf: Shelf::default(),
         clock: Arc::clone(&parts.clock),
         backups: parts.base_dir.join(&config.backups),
+        transcripts: parts.base_dir.join(&config.transcripts),
+        transcripts_max: config.transcripts_max,
         answer_chars_max: config.answer_chars_max,
         devices_at_once_max: config.devices_at_once_max,
         watch: Watch::new(Duration::from_millis(config.probe_every_ms)),
@@ -122,7 +129,9 @@ struct Room {
     templates: Option<Library>,
     shelf: Shelf,
     clock: Arc<dyn Clock>,
-    backups: std::path::PathBuf,
+    backups: PathBuf,
+    transcripts: PathBuf,
+    transcripts_max: usize,
     answer_chars_max: usize,
     devices_at_once_max: usize,
     watch: Watch,
@@ -179,6 +188,15 @@ impl Room {
         let devices: Vec<Value> =
             self.inventory.all().filter(fits).map(|device| device.attributes()).collect();
         ListResult { total: devices.len(), devices }
+    }
+
+    /// What was typed and printed in the sessions of a call.
+    fn transcript(&self, request_id: &str) -> Result<shapes::TranscriptResult, DeviceError> {
+        let lines = tape::read(&self.transcripts, request_id).map_err(|error| DeviceError::BadArgument {
+            pointer: "/request_id".to_owned(),
+            what: format!("there is no transcript of {request_id:?} that can be read: {error}"),
+        })?;
+        Ok(shapes::TranscriptResult { request_id: request_id.to_owned(), lines })
     }
 
     /// Trusts the key that a device shows, where it is the one that was meant.
@@ -247,8 +265,17 @@ impl Devices {
         let (room, closing) = (Arc::clone(&self.room), self.closing.clone());
         let every = room.pool.prune_every();
         self.tasks.spawn(async move {
+            let mut pruned = None::<Instant>;
             while tokio::time::timeout(every, closing.cancelled()).await.is_err() {
                 room.pool.prune();
+                if pruned.is_none_or(|at| at.elapsed() > PRUNE_EVERY) {
+                    pruned = Some(Instant::now());
+                    let (folder, keep) = (room.transcripts.clone(), room.transcripts_max);
+                    let done = tokio::task::spawn_blocking(move || tape::prune(&folder, keep)).await;
+                    if let Err(error) = done.map_err(std::io::Error::other).and_then(|done| done) {
+                        tracing::warn!(%error, "old transcripts could not be removed");
+                    }
+                }
             }
         });
     }
@@ -325,6 +352,11 @@ impl Provider for Devices {
             tools::BACKUP_SHOW => json!(room.show_backup(&permit.parse()?, backup::Secrets::Masked)?),
             tools::BACKUP_RAW => json!(room.show_backup(&permit.parse()?, backup::Secrets::Shown)?),
             tools::TRUST => json!(room.trust(&permit.parse::<TrustArguments>()?).await?),
+            tools::TRANSCRIPT => {
+                let asked = permit.parse::<shapes::TranscriptArguments>()?;
+                let read = room.transcript(&asked.request_id)?;
+                json!(read)
+            }
             tools::GREP => {
                 let principal = Arc::clone(&permit.caller().principal);
                 json!(room.shelf.grep(&permit.parse::<GrepArguments>()?, &principal)?)

@@ -14,6 +14,7 @@ use crate::{
     inventory::Device,
     platform::Channel,
     session::{Bounds, Output, Session, SessionError, Step, Typist},
+    tape::Tape,
 };
 
 /// What bytes go through.
@@ -44,6 +45,8 @@ pub(crate) struct Live {
     connection: Option<Arc<Connection>>,
     /// The terminal; a device whose commands run on channels of their own has none.
     shell: Option<(Wire, Session)>,
+    /// What is recorded now.
+    pub(crate) tape: Arc<Tape>,
     pub(crate) opened: Instant,
     pub(crate) used: Instant,
 }
@@ -55,10 +58,11 @@ impl Live {
         connection: Arc<Connection>,
         channel: Channel,
         bounds: Bounds,
+        tape: Arc<Tape>,
     ) -> Result<Self, DeviceError> {
         let now = Instant::now();
         let mut live =
-            Self { connection: Some(Arc::clone(&connection)), shell: None, opened: now, used: now };
+            Self { connection: Some(Arc::clone(&connection)), shell: None, tape, opened: now, used: now };
         if channel == Channel::Shell {
             let shell =
                 connection.shell(Terminal::default()).await.map_err(|source| of_ssh(device, source))?;
@@ -72,9 +76,10 @@ impl Live {
         device: &Device,
         telnet: Telnet,
         bounds: Bounds,
+        tape: Arc<Tape>,
     ) -> Result<Self, DeviceError> {
         let now = Instant::now();
-        let mut live = Self { connection: None, shell: None, opened: now, used: now };
+        let mut live = Self { connection: None, shell: None, tape, opened: now, used: now };
         live.greet(device, Wire::Telnet(Box::new(telnet)), bounds).await?;
         Ok(live)
     }
@@ -136,13 +141,17 @@ impl Live {
         loop {
             match session.poll(Instant::now()) {
                 Step::Done(result) => return result,
-                Step::Write(bytes) => {
-                    if shell.write(bytes).await.is_err() {
+                Step::Write(typed) => {
+                    self.tape.typed(&typed.bytes, typed.is_secret);
+                    if shell.write(typed.bytes).await.is_err() {
                         session.closed();
                     }
                 }
                 Step::Wait(until) => match timeout_at(until.into(), shell.read()).await {
-                    Ok(Some(bytes)) => session.feed(&bytes, Instant::now()),
+                    Ok(Some(bytes)) => {
+                        self.tape.printed(&bytes);
+                        session.feed(&bytes, Instant::now());
+                    }
                     Ok(None) => session.closed(),
                     Err(_) => {}
                 },
@@ -155,11 +164,13 @@ impl Live {
         let began = Instant::now();
         let Some(connection) = &self.connection else { return Err(of_session(device, SessionError::Closed)) };
         let mut exec = connection.exec(command).await.map_err(|source| of_ssh(device, source))?;
+        self.tape.typed(format!("{command}\n").as_bytes(), false);
         let (mut bytes, mut cut) = (Vec::new(), false);
         loop {
             let ends = (began + bounds.command_max).min(Instant::now() + bounds.silence_max);
             match timeout_at(ends.into(), exec.read()).await {
                 Ok(Some(more)) => {
+                    self.tape.printed(&more);
                     let room = bounds.output_bytes_max.saturating_sub(bytes.len());
                     bytes.extend_from_slice(&more[..more.len().min(room)]);
                     if more.len() > room {

@@ -18,6 +18,7 @@ use crate::{
         ConfigArguments, ConfigResult, ConfigType, InterfaceArguments, InterfaceResult, InterfaceRow,
         LogArguments, LogResult, Protocol, RouteArguments, RouteResult,
     },
+    tape::Tape,
 };
 
 /// The most messages of a log that an answer holds.
@@ -43,21 +44,15 @@ impl Room {
         work: impl AsyncFnOnce(&mut Reading<'_>) -> Result<T, DeviceError>,
     ) -> Result<T, DeviceError> {
         let device = self.find(asked)?;
-        let name = device.name.to_string();
         let principal = Arc::clone(&permit.caller().principal);
-        let reading = async {
-            let taken = self.pool.take(&device).await?;
+        let read = async |tape: &Arc<Tape>| {
+            let taken = self.pool.take(&device, tape).await?;
             let mut reading = Reading { room: self, device: Arc::clone(&device), principal, taken };
             let done = work(&mut reading).await;
             reading.taken.give_back();
             done
         };
-        tokio::select! {
-            done = tokio::time::timeout_at(permit.deadline().into(), reading) => {
-                done.unwrap_or_else(|_| Err(DeviceError::Late { device: name.clone() }))
-            }
-            () = talk.stop().asked() => Err(DeviceError::Stopped { device: name.clone() }),
-        }
+        self.taped(permit, talk, &device, permit.deadline(), read).await
     }
 }
 

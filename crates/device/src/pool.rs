@@ -20,6 +20,7 @@ use crate::{
     live::Live,
     platform::Channel,
     session::{Bounds, Output},
+    tape::Tape,
 };
 
 /// A session that was idle for longer is asked whether it is still there before it is used.
@@ -100,19 +101,20 @@ impl Pool {
     }
 
     /// A session on a device: one that is idle, or a new one.
-    pub(crate) async fn take(&self, device: &Device) -> Result<Taken, DeviceError> {
+    pub(crate) async fn take(&self, device: &Device, tape: &Arc<Tape>) -> Result<Taken, DeviceError> {
         let slot = self.slot(device);
         let place = Arc::clone(&slot.places)
             .acquire_owned()
             .await
             .map_err(|_| DeviceError::NoSession { device: device.name.to_string(), max: self.per_device })?;
-        while let Some(live) = self.idle(&slot) {
+        while let Some(mut live) = self.idle(&slot) {
             let fresh = live.used.elapsed() < PROBE_AFTER && !live.is_lost();
             if fresh || live.is_alive(PROBE_MAX).await {
+                live.tape = Arc::clone(tape);
                 return Ok(Taken { slot, live, _place: place, is_new: false, is_used: false });
             }
         }
-        let live = self.open(device, &slot).await?;
+        let live = self.open(device, &slot, tape).await?;
         Ok(Taken { slot, live, _place: place, is_new: true, is_used: false })
     }
 
@@ -145,7 +147,8 @@ impl Pool {
     /// Puts a new session in the place of one that has died. What was idle for as long is closed.
     pub(crate) async fn renew(&self, device: &Device, taken: &mut Taken) -> Result<(), DeviceError> {
         lock(&taken.slot.idle).clear();
-        taken.live = self.open(device, &taken.slot).await?;
+        let tape = Arc::clone(&taken.live.tape);
+        taken.live = self.open(device, &taken.slot, &tape).await?;
         taken.is_new = true;
         Ok(())
     }
@@ -182,7 +185,8 @@ impl Pool {
     }
 
     /// Logs in and opens a session.
-    async fn open(&self, device: &Device, slot: &Slot) -> Result<Live, DeviceError> {
+    async fn open(&self, device: &Device, slot: &Slot, tape: &Arc<Tape>) -> Result<Live, DeviceError> {
+        let tape = Arc::clone(tape);
         let via = self.bastion(device).await?;
         let attempt = self.guard.attempt(device).await?;
         let opened = async {
@@ -190,14 +194,14 @@ impl Pool {
                 let wire = ssh::telnet(&device.endpoint, &self.options, via.as_deref()).await;
                 let wire =
                     wire.map_err(|source| DeviceError::Ssh { device: device.name.to_string(), source })?;
-                return Live::over_telnet(device, wire, self.bounds).await;
+                return Live::over_telnet(device, wire, self.bounds, tape).await;
             }
             let connection = self.connect(device, via).await?;
             let channel = match slot.takes_no_exec.load(Ordering::Relaxed) {
                 true => Channel::Shell,
                 false => device.platform.channel,
             };
-            Live::open(device, Arc::new(connection), channel, self.bounds).await
+            Live::open(device, Arc::new(connection), channel, self.bounds, tape).await
         };
         let opened = opened.await;
         attempt.came_to(&opened);

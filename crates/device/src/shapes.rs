@@ -533,6 +533,24 @@ pub(crate) struct TrustResult {
     pub(crate) instead_of: Vec<String>,
 }
 
+/// What `session_transcript` takes.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TranscriptArguments {
+    /// The request id of the call, as the audit log has it.
+    #[schemars(length(min = 1, max = 128))]
+    pub(crate) request_id: String,
+}
+
+/// What `session_transcript` answers.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct TranscriptResult {
+    /// The request id of the call.
+    pub(crate) request_id: String,
+    /// First what the call was, then what was `typed` and what was `printed`, each `at_ms` after its beginning.
+    pub(crate) lines: Vec<Value>,
+}
+
 /// What `output_grep` takes.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -12,7 +12,8 @@ use crate::{
         BackupArguments, BackupResult, BackupShowArguments, BackupShowResult, ConfigArguments, ConfigResult,
         GrepArguments, GrepResult, InterfaceArguments, InterfaceResult, ListArguments, ListResult,
         LogArguments, LogResult, QueryArguments, QueryResult, ReachArguments, ReachResult, RouteArguments,
-        RouteResult, RunArguments, RunResult, TrustArguments, TrustResult,
+        RouteResult, RunArguments, RunResult, TranscriptArguments, TranscriptResult, TrustArguments,
+        TrustResult,
     },
 };
 
@@ -24,6 +25,7 @@ pub(crate) const RUN: &str = "run_show_commands";
 pub(crate) const REACH: &str = "device_reachability";
 pub(crate) const GREP: &str = "output_grep";
 pub(crate) const TRUST: &str = "devices_trust";
+pub(crate) const TRANSCRIPT: &str = "session_transcript";
 pub(crate) const CONFIG: &str = "get_device_config";
 pub(crate) const INTERFACE: &str = "check_interface_status";
 pub(crate) const ROUTES: &str = "analyze_routing_table";
@@ -46,7 +48,7 @@ const QUERY_SECONDS_MAX: u64 = 600;
 
 /// The tools, as the configuration has them.
 pub(crate) fn table(config: &Config) -> Arc<[Arc<Tool>]> {
-    let tools = [list(), query(config), run(), reach(config), grep(), trust(config)];
+    let tools = [list(), query(config), run(), reach(config), grep(), trust(config), transcript()];
     let tools = tools.into_iter().chain(looks(config));
     // Each device is bounded by itself, and a batch by how many it asks at once; beside one there is room for others.
     let places = u32::try_from(config.devices_at_once_max.saturating_mul(2).saturating_add(PLACES)).ok();
@@ -195,6 +197,17 @@ fn either(schema: &Value) -> Value {
     let mut schema = schema.clone();
     schema["type"] = json!("object");
     schema
+}
+
+fn transcript() -> Tool {
+    let about = "Shows what was typed and printed in the sessions of a call on network devices, with times, secrets masked.";
+    let mut tool = base(TRANSCRIPT, "Show a transcript", about, schema::<TranscriptArguments>());
+    tool.output = Some(Arc::new(schema::<TranscriptResult>()));
+    tool.examples = vec![json!({"request_id": "01a21f18-7532-714d-9438-2f6e6f9560d7"})];
+    tool.audience = Audience::Admins;
+    tool.bytes_max = 16 * 1024 * 1024;
+    tool.breaks = Breaks::Never;
+    tool
 }
 
 fn trust(config: &Config) -> Tool {

@@ -104,11 +104,25 @@ pub(crate) struct Output {
     pub(crate) error: Option<(ErrorClass, String)>,
 }
 
+/// What is typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Typed {
+    pub(crate) bytes: Vec<u8>,
+    /// True where nobody may read it.
+    pub(crate) is_secret: bool,
+}
+
+impl Typed {
+    fn plain(text: &str) -> Self {
+        Self { bytes: text.as_bytes().to_vec(), is_secret: false }
+    }
+}
+
 /// What to do next.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// Send this.
-    Write(Vec<u8>),
+    Write(Typed),
     /// Feed bytes as they come, and ask again at this time at the latest.
     Wait(Instant),
     /// What was asked for is done.
@@ -133,7 +147,7 @@ pub(crate) struct Session {
     queue: VecDeque<Exchange>,
     /// What was typed, and waits for its prompt.
     current: Option<Exchange>,
-    to_write: VecDeque<Vec<u8>>,
+    to_write: VecDeque<Typed>,
     /// What came of the last exchange that someone waits for.
     result: Option<Result<Output, SessionError>>,
     /// When something last came.
@@ -203,8 +217,8 @@ impl Session {
     /// What to do next.
     pub(crate) fn poll(&mut self, now: Instant) -> Step {
         self.look(now);
-        if let Some(bytes) = self.to_write.pop_front() {
-            return Step::Write(bytes);
+        if let Some(typed) = self.to_write.pop_front() {
+            return Step::Write(typed);
         }
         match (&self.current, self.result.take()) {
             (None, Some(result)) => Step::Done(result),
@@ -246,7 +260,7 @@ impl Session {
         exchange.begin(now, self.screen.row());
         self.last_byte = now;
         if let Some(line) = &exchange.line {
-            self.to_write.push_back(format!("{line}{}", self.platform.newline).into_bytes());
+            self.to_write.push_back(Typed::plain(&format!("{line}{}", self.platform.newline)));
         }
         self.current = Some(exchange);
     }
@@ -298,7 +312,7 @@ impl Session {
         exchange.interrupted = true;
         exchange.ends = Some(now + INTERRUPT_MAX);
         self.last_byte = now;
-        self.to_write.push_back(self.platform.interrupt.clone().into_bytes());
+        self.to_write.push_back(Typed::plain(&self.platform.interrupt));
     }
 
     /// Whether the line with the cursor is the prompt that ends an exchange: then the prompt.
@@ -353,7 +367,7 @@ impl Session {
             }
             self.screen.ghost(&String::from_utf8_lossy(at.as_bytes()));
             self.last_byte = now;
-            self.to_write.push_back(pager.send.clone().into_bytes());
+            self.to_write.push_back(Typed::plain(&pager.send));
             return None;
         }
         if exchange.purpose == Purpose::Login {
@@ -373,7 +387,7 @@ impl Session {
         if exchange.is_left_standing(line, self.prompt(), quiet) {
             exchange.cleared = true;
             self.last_byte = now;
-            self.to_write.push_back(KILL_LINE.as_bytes().to_vec());
+            self.to_write.push_back(Typed::plain(KILL_LINE));
             return None;
         }
         let is_question = |pattern: &Regex| pattern.is_match(bytes);
@@ -412,7 +426,8 @@ impl Session {
         self.last_byte = now;
         let newline =
             if matches!(fill, Fill::Text(key) if key.len() == 1) { "" } else { &self.platform.newline };
-        self.to_write.push_back(format!("{text}{newline}").into_bytes());
+        let is_secret = matches!(fill, Fill::Password | Fill::Enable);
+        self.to_write.push_back(Typed { is_secret, ..Typed::plain(&format!("{text}{newline}")) });
         None
     }
 

@@ -69,7 +69,7 @@ impl Played {
             match session.poll(*now) {
                 Step::Done(result) => return result,
                 Step::Wait(until) => *now = (*now).max(until),
-                Step::Write(bytes) => {
+                Step::Write(Typed { bytes, .. }) => {
                     let printed = self.take(&bytes);
                     for piece in printed.as_bytes().chunks(self.piece) {
                         session.feed(piece, *now);

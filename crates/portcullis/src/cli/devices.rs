@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 use super::{Exit, Failure, Globals, Out, out::plain};
 use crate::reach::Reach;
 
+/// The longest wait while a transcript is played.
+const REPLAY_WAIT_MAX: Duration = Duration::from_secs(2);
 /// How many devices are asked at once, at most; the server has a bound of its own.
 const AT_ONCE: usize = 50;
 
@@ -24,6 +26,8 @@ pub(crate) enum DevicesCommand {
     Run(RunArgs),
     /// Trust the host key that a device shows, after comparing it
     Trust(TrustArgs),
+    /// Play what was typed and printed in the sessions of a call
+    Replay(ReplayArgs),
     /// List the platforms that are known
     Platforms,
 }
@@ -73,6 +77,15 @@ pub(crate) struct TrustArgs {
     yes: bool,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// The request id of the call, as `portcullis audit tail` shows it
+    request_id: String,
+    /// Do not wait as long as it took then
+    #[arg(long)]
+    fast: bool,
+}
+
 fn label(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
@@ -88,12 +101,16 @@ pub(super) async fn run(command: DevicesCommand, globals: &Globals, out: &Out) -
         DevicesCommand::List(args) => list(&reach, args, out).await,
         DevicesCommand::Run(args) => ask(&reach, args, out).await,
         DevicesCommand::Trust(args) => trust(&reach, args, out).await,
+        DevicesCommand::Replay(args) => replay(&reach, args, out).await,
         DevicesCommand::Platforms => Ok(()),
     };
     reach.close().await;
     done.map_err(|failure| {
         let text = match failure.text.strip_prefix("Tool not found: ") {
             None => return failure,
+            Some("session_transcript") => {
+                "transcripts are administration: they take a role that allows `session_transcript` or `group:admin`"
+            }
             Some("devices_trust") => {
                 "trusting host keys is administration: it takes a role that allows `devices_trust` or `group:admin`"
             }
@@ -290,6 +307,39 @@ async fn trust(reach: &Reach, args: &TrustArgs, out: &Out) -> Result<(), Failure
     } else {
         out.note(&format!("trusted for {}: {}", text(&answer["host"]), text(&answer["host_key"])));
     }
+    Ok(())
+}
+
+/// Plays a transcript as a terminal would have shown it: what is printed holds the echo of what was typed.
+async fn replay(reach: &Reach, args: &ReplayArgs, out: &Out) -> Result<(), Failure> {
+    let answer = reach.call("session_transcript", json!({ "request_id": args.request_id })).await?;
+    if out.json {
+        out.line(&answer.to_string());
+        return Ok(());
+    }
+    let mut before = 0;
+    for line in answer["lines"].as_array().into_iter().flatten() {
+        if line["device"].is_string() {
+            out.note(&format!(
+                "{} at {}, for {} ({})",
+                text(&line["device"]),
+                text(&line["started"]),
+                text(&line["principal"]),
+                text(&line["tool"])
+            ));
+            continue;
+        }
+        let at = line["at_ms"].as_u64().unwrap_or(before);
+        let wait = Duration::from_millis(at.saturating_sub(before)).min(REPLAY_WAIT_MAX);
+        before = at;
+        if !args.fast && out.interactive() {
+            tokio::time::sleep(wait).await;
+        }
+        if let Some(printed) = line["printed"].as_str() {
+            out.data(&plain(&printed.replace('\r', "")));
+        }
+    }
+    out.line("");
     Ok(())
 }
 

@@ -80,6 +80,10 @@ pub(super) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
             ("portcullis devices trust r1 --yes", "for a lab"),
         ],
     ),
+    (
+        "devices replay",
+        &[("portcullis devices replay 01a21f18-7532-714d-9438-2f6e6f9560d7 --fast", "without its waits")],
+    ),
     ("devices platforms", &[("portcullis devices platforms", "names for `platform` in the inventory")]),
     (
         "textfsm",

@@ -83,6 +83,7 @@ fn routers_are_asked_as_their_operators_ask_them() {
     sessions_are_kept(&app);
     other_ways_in(&app, &lab);
     telnet_has_its_logins_in_the_session(&app);
+    sessions_are_written_down(&app);
     many_are_asked_at_once(&app);
     rules_go_by_the_device(&app);
     doors_of_older_clients(&app);
@@ -179,6 +180,28 @@ fn telnet_has_its_logins_in_the_session(app: &App) {
     let refused =
         app.call("query_device", &json!({ "device_ip": "vty-wrong", "commands": ["show version"] }));
     assert!(refused.line().contains("\"error_class\":\"login\""), "{}", refused.line());
+}
+
+/// What was typed and printed can be played again by the id that the audit record has; secrets are not in it.
+fn sessions_are_written_down(app: &App) {
+    let body = json!({ "device_ip": "vty", "commands": ["show running-config"] }).to_string();
+    let headers = [("content-type", "application/json"), ("x-request-id", "ask-of-mine-1")];
+    let answer = app.send("POST", "/v1/mcp/query_device", Some(&app.key), &headers, body.as_bytes());
+    assert_eq!(answer.status, 200, "{}", answer.line());
+    let played = app.cli(&["devices", "replay", "ask-of-mine-1", "--fast"]);
+    assert!(played.code == 0 && played.out.starts_with("show running-config\n"), "{played:?}");
+    assert!(played.err.contains("vty at 2"), "{played:?}");
+    let audit = app.cli(&["audit", "tail", "-n", "50", "--json"]);
+    assert!(audit.out.contains("ask-of-mine-1"), "{audit:?}");
+    for entry in fs::read_dir(app.data().join("transcripts")).unwrap() {
+        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+        for secret in ["vty-password", "vty-enable", "zebra-1-vty", "pc-Lab-0123456789"] {
+            assert!(!text.contains(secret), "{secret} is in {text}");
+        }
+    }
+    assert_eq!(app.call("session_transcript", &json!({ "request_id": "ask-of-mine-1" })).status, 404);
+    let none = app.cli(&["devices", "replay", "../../etc/passwd"]);
+    assert!(none.code == 1 && none.err.contains("there is no transcript"), "{none:?}");
 }
 
 fn many_are_asked_at_once(app: &App) {
