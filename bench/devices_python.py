@@ -12,12 +12,13 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 logging.disable(logging.CRITICAL)
-BINARY = sys.argv[1]
+BINARY = os.path.abspath(sys.argv[1])
 PORT = 24_000 + os.getpid() % 1000
 COMMANDS = ["show version", "show ip interface brief", "show interfaces", "show ip route", "show running-config"]
 HOSTS = [f"127.0.77.{n}" for n in range(1, 201)]
@@ -36,7 +37,12 @@ def serve(name, text):
     environment = {**os.environ, "BENCH_KEY": KEY, "BENCH_PASSWORD": "lab"}
     log = open(os.path.join(folder, "log"), "w")
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=log, env=environment, text=True)
-    return process, json.loads(process.stdout.readline())["url"]
+    # Its log goes to standard output too; the line with the address is the one that it is ready at.
+    for line in process.stdout:
+        if '"url"' in line:
+            threading.Thread(target=process.stdout.read, daemon=True).start()
+            return process, json.loads(line)["url"]
+    raise SystemExit(f"it did not start: {open(log.name).read()}")
 
 
 def stop(process):

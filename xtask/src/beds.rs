@@ -117,7 +117,7 @@ pub(crate) fn prepare() -> Result<()> {
 /// Packages from PyPI and npm, all at once: each waits for the network most of the time.
 fn packages_of_others(beds: &Path) -> Result<()> {
     thread::scope(|scope| {
-        let mut installs = vec![scope.spawn(|| python(&beds.join("venv")))];
+        let mut installs = vec![scope.spawn(|| python(&beds.join("venv"), PYTHON))];
         installs.extend(NPM.iter().map(|row| scope.spawn(|| npm(beds, row))));
         installs.into_iter().try_for_each(|install| match install.join() {
             Ok(done) => done,
@@ -187,14 +187,15 @@ fn apt(packages: &[&str]) -> Result<()> {
     })
 }
 
-fn python(venv: &Path) -> Result<()> {
-    let wanted: Vec<&str> = PYTHON.iter().map(|(package, _)| *package).collect();
+/// Packages from PyPI into an environment of their own, where they are not there yet.
+pub(crate) fn python(venv: &Path, packages: &[(&str, &str)]) -> Result<()> {
+    let wanted: Vec<&str> = packages.iter().map(|(package, _)| *package).collect();
     let note = venv.join("installed.txt");
     if fs::read_to_string(&note).is_ok_and(|installed| installed == wanted.join("\n")) {
         return Ok(());
     }
-    for (package, why) in PYTHON {
-        println!("    {package} ({why}) goes into .beds/venv");
+    for (package, why) in packages {
+        println!("    {package} ({why}) goes into {}", venv.display());
     }
     run(program("python3", &["-m", "venv", "--clear"]).arg(venv))?;
     twice(|| run(Command::new(venv.join("bin/pip")).args(["install", "--quiet"]).args(&wanted)))

@@ -20,7 +20,23 @@ pub(crate) fn all(write: bool) -> Result<()> {
         args.extend(["--", "--write"]);
     }
     step("rest_call", || run(&mut cargo(&args)))?;
-    step("textfsm", textfsm)
+    step("textfsm", textfsm)?;
+    step("devices", devices)
+}
+
+/// What others ask devices with, pinned, and what for.
+const PEERS: &[(&str, &str)] = &[
+    ("netmiko==4.8.0", "what most programs in Python ask devices with"),
+    ("scrapli==2026.10.14", "the fastest library for that in Python"),
+];
+
+/// netmiko, scrapli and ours on the same emulated devices.
+fn devices() -> Result<()> {
+    let venv = root().join(".beds/peers");
+    beds::python(&venv, PEERS)?;
+    run(Command::new(venv.join("bin/python"))
+        .arg(root().join("bench/devices_python.py"))
+        .arg(root().join("target/release/portcullis")))
 }
 
 /// Python's engine and ours on the same recorded outputs, where there are any: they are not part of the project.

@@ -64,10 +64,13 @@ impl Room {
             "request_id": id, "device": device.name, "principal": permit.caller().principal,
             "tool": permit.tool().name.as_str(), "started": started,
         });
-        let written = tokio::task::spawn_blocking(move || tape.write(&folder, &id, &about, &platform)).await;
-        if let Err(error) = written.map_err(std::io::Error::other).and_then(|written| written) {
-            tracing::error!(%error, device = &*device.name, "a transcript could not be written");
-        }
+        // The answer does not wait for it; closing the room does.
+        let device = Arc::clone(&device.name);
+        self.tasks.spawn_blocking(move || {
+            if let Err(error) = tape.write(&folder, &id, &about, &platform) {
+                tracing::error!(%error, device = &*device, "a transcript could not be written");
+            }
+        });
         done
     }
 

@@ -11,7 +11,7 @@ use tool::SecretRef;
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// The devices, by name: 1 to 64 of `A-Z a-z 0-9 . _ -`.
+    /// The devices, by name: 1 to 64 of `A-Z a-z 0-9 . _ -`, a letter or a digit first.
     pub inventory: BTreeMap<String, DeviceConfig>,
     /// What devices of a group have in common; what a device says itself counts more.
     pub groups: BTreeMap<String, GroupConfig>,

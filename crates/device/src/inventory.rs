@@ -188,8 +188,13 @@ impl Whole<'_> {
         let device = self.device;
         let mut faults = Vec::new();
         let is_name = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-        if self.name.is_empty() || self.name.len() > NAME_CHARS_MAX || !self.name.chars().all(is_name) {
-            let text = format!("a device is named by 1 to {NAME_CHARS_MAX} of A-Z a-z 0-9 . _ -");
+        if !self.name.starts_with(|c: char| c.is_ascii_alphanumeric())
+            || self.name.len() > NAME_CHARS_MAX
+            || !self.name.chars().all(is_name)
+        {
+            let text = format!(
+                "a device is named by 1 to {NAME_CHARS_MAX} of A-Z a-z 0-9 . _ -, a letter or a digit first"
+            );
             faults.push(self.fault("", text));
         }
         if device.host.is_empty() || device.host.chars().any(|c| c.is_whitespace() || c.is_control()) {

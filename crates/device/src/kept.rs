@@ -87,7 +87,7 @@ impl Shelf {
         let matches = |line: &&str| pattern.as_ref().is_none_or(|pattern| pattern.is_match(line));
         let mut wanted = vec![false; lines.len()];
         for at in (0..lines.len()).filter(|at| matches(&lines[*at])) {
-            let last = (at + asked.context).min(lines.len() - 1);
+            let last = at.saturating_add(asked.context).min(lines.len() - 1);
             wanted[at.saturating_sub(asked.context)..=last].fill(true);
         }
         let mut shown = (asked.from_line - 1..lines.len()).filter(|at| wanted[*at]);

@@ -92,13 +92,10 @@ pub fn open(config: &Config, parts: &Parts) -> Result<Arc<dyn Provider>, Vec<Con
         answer_chars_max: config.answer_chars_max,
         devices_at_once_max: config.devices_at_once_max,
         watch: Watch::new(Duration::from_millis(config.probe_every_ms)),
-    };
-    let devices = Devices {
-        room: Arc::new(room),
-        tools: tools::table(config),
         tasks: TaskTracker::new(),
-        closing: CancellationToken::new(),
     };
+    let devices =
+        Devices { room: Arc::new(room), tools: tools::table(config), closing: CancellationToken::new() };
     devices.watch();
     Ok(Arc::new(devices))
 }
@@ -116,7 +113,6 @@ fn globs(texts: &[String]) -> Result<GlobSet, (usize, String)> {
 struct Devices {
     room: Arc<Room>,
     tools: Arc<[Arc<Tool>]>,
-    tasks: TaskTracker,
     closing: CancellationToken,
 }
 
@@ -135,6 +131,7 @@ struct Room {
     answer_chars_max: usize,
     devices_at_once_max: usize,
     watch: Watch,
+    tasks: TaskTracker,
 }
 
 impl Room {
@@ -264,7 +261,7 @@ impl Devices {
     fn watch(&self) {
         let (room, closing) = (Arc::clone(&self.room), self.closing.clone());
         let every = room.pool.prune_every();
-        self.tasks.spawn(async move {
+        self.room.tasks.spawn(async move {
             let mut pruned = None::<Instant>;
             while tokio::time::timeout(every, closing.cancelled()).await.is_err() {
                 room.pool.prune();
@@ -390,8 +387,8 @@ impl Provider for Devices {
 
     async fn close(&self) {
         self.closing.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
+        self.room.tasks.close();
+        self.room.tasks.wait().await;
         self.room.pool.close();
     }
 }

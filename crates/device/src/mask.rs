@@ -2,10 +2,12 @@
 
 use std::sync::LazyLock;
 
-use regex::bytes::Regex;
+use regex::bytes::{Regex, RegexSet, RegexSetBuilder};
 
 use crate::platform::Platform;
 
+/// The most memory of the patterns together, in bytes.
+const SET_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The most secrets that a pattern masks in one line.
 const PER_LINE_MAX: usize = 64;
 /// What stands in the place of a secret.
@@ -53,6 +55,28 @@ const LINES: &[&str] = &[
 
 static COMMON: LazyLock<Vec<Regex>> = LazyLock::new(|| LINES.iter().map(|line| compiled(line)).collect());
 
+/// All of them at once: most lines hold none, and are looked at once for that.
+static ANY: LazyLock<RegexSet> = LazyLock::new(|| {
+    let patterns = LINES.iter().map(|line| line.replace("KIND", KIND));
+    match RegexSetBuilder::new(patterns)
+        .unicode(false)
+        .size_limit(SET_BYTES_MAX)
+        .dfa_size_limit(SET_BYTES_MAX)
+        .build()
+    {
+        Ok(set) => set,
+        // As above.
+        Err(error) => unreachable!("the patterns do not compile together: {error}"),
+    }
+});
+
+/// Words of which every one of them needs one. Looking for these is cheaper still.
+static WORDS: LazyLock<Regex> = LazyLock::new(|| {
+    compiled(
+        r"(?i)pass|secret|psk|key|auth|priv|communit|snmp|token|hash|pwd|mgmt-user|user|\$[0-9a-z]|\bENC\b|sha2",
+    )
+});
+
 /// Where a secret goes over several lines, and where that ends.
 const BLOCKS: &[(&str, &str)] = &[("-----BEGIN ", "-----END ")];
 
@@ -87,8 +111,18 @@ pub(crate) fn masked(text: &str, platform: &Platform) -> (String, usize) {
             out.push('\n');
             continue;
         }
+        let has_word = WORDS.is_match(line.as_bytes());
+        if !has_word && platform.secrets.is_empty() {
+            out.push_str(line);
+            continue;
+        }
         let mut line = line.to_owned();
-        for pattern in COMMON.iter().chain(&platform.secrets) {
+        if has_word {
+            for index in ANY.matches(line.as_bytes()) {
+                count += mask_line(&mut line, &COMMON[index]);
+            }
+        }
+        for pattern in &platform.secrets {
             count += mask_line(&mut line, pattern);
         }
         out.push_str(&line);

@@ -564,6 +564,7 @@ pub(crate) struct GrepArguments {
     pub(crate) pattern: Option<String>,
     /// How many lines before and after a match are shown too.
     #[serde(default)]
+    #[schemars(range(max = 100))]
     pub(crate) context: usize,
     /// The line to begin at, from 1: `next_line` of the answer before.
     #[serde(default = "first_line")]

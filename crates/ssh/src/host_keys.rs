@@ -57,7 +57,7 @@ impl HostKeys {
         match self {
             Self::Pinned(_) => Ok(Vec::new()),
             Self::Known(file) => {
-                let entries = file.entries()?;
+                let entries = file.entries(name)?;
                 let plain = entries.iter().filter(|entry| entry.marker().is_none() && names(entry, name));
                 Ok(plain.map(|entry| entry.public_key().algorithm()).collect())
             }
@@ -76,7 +76,7 @@ impl HostKeys {
                 Err(SshError::HostKeyChanged { to, key: shows, known: format!("the pinned {fingerprint}") })
             }
             Self::Known(file) => {
-                let entries = file.entries()?;
+                let entries = file.entries(name)?;
                 let of_host: Vec<&Entry> = entries.iter().filter(|entry| names(entry, name)).collect();
                 let same = |entry: &&&Entry| entry.public_key().key_data() == shown.key_data();
                 match of_host.iter().find(same).map(|entry| entry.marker()) {
@@ -126,17 +126,25 @@ impl KnownHosts {
         }
     }
 
-    fn entries(&self) -> Result<Vec<Entry>, SshError> {
+    /// The lines that may be about a host of this name.
+    fn entries(&self, name: &str) -> Result<Vec<Entry>, SshError> {
         let text = self.text()?;
+        // Reading a key costs more than looking for a name, and files of thousands of hosts are usual.
+        let name = name.to_ascii_lowercase();
+        let may_name = |line: &&str| {
+            let hosts = line.to_ascii_lowercase();
+            hosts.contains(&name) || hosts.contains(['*', '?', '@', '!']) || hosts.starts_with("|1|")
+        };
         // A line that nobody can read trusts nobody; as with OpenSSH, the others still count.
-        Ok(Lines::new(&text).filter_map(Result::ok).collect())
+        let read = |line: &str| Lines::new(line).next().and_then(Result::ok);
+        Ok(text.lines().filter(may_name).filter_map(read).collect())
     }
 
     /// The keys that are trusted for an endpoint, by its name: `host`, or `[host]:port` where the port is not 22.
     ///
     /// Error: a file that cannot be read.
     pub fn keys_of(&self, name: &str) -> Result<Vec<HostKey>, SshError> {
-        let entries = self.entries()?;
+        let entries = self.entries(name)?;
         let plain = entries.into_iter().filter(|entry| entry.marker().is_none() && names(entry, name));
         Ok(plain.map(|entry| HostKey(entry.public_key().clone())).collect())
     }

@@ -188,8 +188,10 @@ fn sessions_are_written_down(app: &App) {
     let headers = [("content-type", "application/json"), ("x-request-id", "ask-of-mine-1")];
     let answer = app.send("POST", "/v1/mcp/query_device", Some(&app.key), &headers, body.as_bytes());
     assert_eq!(answer.status, 200, "{}", answer.line());
-    let played = app.cli(&["devices", "replay", "ask-of-mine-1", "--fast"]);
-    assert!(played.code == 0 && played.out.starts_with("show running-config\n"), "{played:?}");
+    let replay = ["devices", "replay", "ask-of-mine-1", "--fast"];
+    until("the transcript is written", || app.cli(&replay).code == 0);
+    let played = app.cli(&replay);
+    assert!(played.out.starts_with("show running-config\n"), "{played:?}");
     assert!(played.err.contains("vty at 2"), "{played:?}");
     let audit = app.cli(&["audit", "tail", "-n", "50", "--json"]);
     assert!(audit.out.contains("ask-of-mine-1"), "{audit:?}");
