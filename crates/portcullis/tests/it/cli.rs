@@ -131,16 +131,16 @@ fn check_names_every_fault_with_its_place() {
     assert_eq!(said.code, 1, "{said:?}");
     expect![[r#"
         error: unknown key "listne"
-          --> portcullis.yaml:10:3 (/server/listne)
+          --> portcullis.yaml:11:3 (/server/listne)
             |
-         10 |   listne: 127.0.0.1:8000
+         11 |   listne: 127.0.0.1:8000
             |   ^^^^^^
           help: did you mean "listen"?
 
         error: expected human, agent or machine, found "agnet"
-          --> portcullis.yaml:16:19 (/principals/viewer/kind)
+          --> portcullis.yaml:17:19 (/principals/viewer/kind)
             |
-         16 |   viewer: { kind: agnet, owner: you, roles: [viewer] }
+         17 |   viewer: { kind: agnet, owner: you, roles: [viewer] }
             |                   ^^^^^
           help: did you mean "agent"?
 
