@@ -79,18 +79,20 @@ impl HostKeys {
                 let entries = file.entries(name)?;
                 let of_host: Vec<&Entry> = entries.iter().filter(|entry| names(entry, name)).collect();
                 let same = |entry: &&&Entry| entry.public_key().key_data() == shown.key_data();
-                match of_host.iter().find(same).map(|entry| entry.marker()) {
-                    Some(Some(Marker::Revoked)) => Err(SshError::HostKeyRevoked { to, key: shows }),
-                    Some(None) => Ok(()),
-                    _ if of_host.iter().any(|entry| entry.marker().is_none()) => {
-                        Err(SshError::HostKeyChanged {
-                            to,
-                            key: shows,
-                            known: format!("another in {}", file.path.display()),
-                        })
-                    }
-                    _ => Err(SshError::UnknownHostKey { to, key: shows }),
+                let markers: Vec<Option<&Marker>> =
+                    of_host.iter().filter(same).map(|entry| entry.marker()).collect();
+                // Wherever it stands: a key that is trusted too is revoked all the same.
+                if markers.contains(&Some(&Marker::Revoked)) {
+                    return Err(SshError::HostKeyRevoked { to, key: shows });
                 }
+                if markers.contains(&None) {
+                    return Ok(());
+                }
+                if of_host.iter().all(|entry| entry.marker().is_some()) {
+                    return Err(SshError::UnknownHostKey { to, key: shows });
+                }
+                let known = format!("another in {}", file.path.display());
+                Err(SshError::HostKeyChanged { to, key: shows, known })
             }
         }
     }
@@ -206,5 +208,71 @@ fn is_like(pattern: &[u8], name: &[u8]) -> bool {
             want.eq_ignore_ascii_case(have) && is_like(rest, shorter)
         }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const ONE: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMmdpMtCkh3cdNkkceOk0sxSru/p2SkRwQXN07TUHQR5";
+    const OTHER: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIC2VSb1bmi1nAzAqyC7f9H+q9/mrA2KFT8Q5q/ZzKKAQ";
+    /// The name `hashed.example`, as `ssh-keygen -H` writes it.
+    const HASHED: &str = "|1|23JyHTt68RRv+c0PtUPmXHWuSTw=|ZuyFNrsCfXiAO0LNubxwNvUG2R4=";
+
+    fn key(text: &str) -> PublicKey {
+        PublicKey::from_openssh(text).unwrap()
+    }
+
+    /// What a file of these lines says of a host that shows the first key.
+    fn judged(lines: &str, name: &str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("known_hosts");
+        fs::write(&file, lines).unwrap();
+        match HostKeys::Known(KnownHosts::at(file)).judge(name, &key(ONE)) {
+            Ok(()) => "trusted".to_owned(),
+            Err(SshError::UnknownHostKey { .. }) => "unknown".to_owned(),
+            Err(SshError::HostKeyChanged { .. }) => "changed".to_owned(),
+            Err(SshError::HostKeyRevoked { .. }) => "revoked".to_owned(),
+            Err(other) => other.to_string(),
+        }
+    }
+
+    #[test]
+    fn lines_are_taken_as_openssh_takes_them() {
+        let cases = [
+            (format!("r1 {ONE}\n"), "r1", "trusted"),
+            (format!("R1,other {ONE} a comment\n"), "r1", "trusted"),
+            (format!("[r1]:2222 {ONE}\n"), "[r1]:2222", "trusted"),
+            (format!("[r1]:2222 {ONE}\n"), "r1", "unknown"),
+            (format!("*.example,!bad.example {ONE}\n"), "r1.example", "trusted"),
+            (format!("*.example,!bad.example {ONE}\n"), "bad.example", "unknown"),
+            (format!("{HASHED} {ONE}\n"), "hashed.example", "trusted"),
+            (format!("{HASHED} {ONE}\n"), "other.example", "unknown"),
+            (format!("r1 {OTHER}\n"), "r1", "changed"),
+            (format!("r1 {OTHER}\nr1 {ONE}\n"), "r1", "trusted"),
+            (format!("@revoked r1 {ONE}\nr1 {ONE}\n"), "r1", "revoked"),
+            (format!("r1 {ONE}\n@revoked * {ONE}\n"), "r1", "revoked"),
+            (format!("@cert-authority *.example {ONE}\n"), "r1.example", "unknown"),
+            (format!("# r1 {ONE}\nnonsense\nr1 {ONE}\n"), "r1", "trusted"),
+            (String::new(), "r1", "unknown"),
+        ];
+        for (lines, name, wanted) in cases {
+            assert_eq!(judged(&lines, name), wanted, "{name} in {lines}");
+        }
+    }
+
+    #[test]
+    fn trusting_replaces_what_was_trusted_for_the_same_host_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = KnownHosts::at(folder.path().join("known_hosts"));
+        file.trust("r1", &HostKey(key(OTHER))).unwrap();
+        file.trust("r2", &HostKey(key(OTHER))).unwrap();
+        file.trust("r1", &HostKey(key(ONE))).unwrap();
+        assert_eq!(file.keys_of("r1").unwrap(), [HostKey(key(ONE))]);
+        assert_eq!(file.keys_of("r2").unwrap(), [HostKey(key(OTHER))]);
+        let pinned = HostKeys::Pinned(HostKey(key(ONE)).fingerprint());
+        assert!(pinned.judge("r1", &key(ONE)).is_ok() && pinned.judge("r1", &key(OTHER)).is_err());
     }
 }
