@@ -62,6 +62,16 @@ impl Guard {
         Ok(Attempt { guard: self, device, _turn: turn })
     }
 
+    /// Notes an error of a login or of a session: where it is a refusal, the credential is left alone for a while.
+    pub(crate) fn note(&self, device: &Device, error: &DeviceError) {
+        if error.is_refusal() {
+            let mut credentials = self.standing();
+            let standing = credentials.entry(device.credential.name.clone()).or_default();
+            let scope = standing.is_proven.then(|| Arc::clone(&device.name));
+            standing.refused.insert(scope, (Instant::now() + self.pause, error.to_string()));
+        }
+    }
+
     fn standing(&self) -> MutexGuard<'_, HashMap<String, Standing>> {
         self.credentials.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -114,15 +124,12 @@ impl Guard {
 impl Attempt<'_> {
     /// Notes what came of it.
     pub(crate) fn came_to<T>(self, result: &Result<T, DeviceError>) {
-        let mut credentials = self.guard.standing();
-        let standing = credentials.entry(self.device.credential.name.clone()).or_default();
         match result {
-            Ok(_) => standing.is_proven = true,
-            Err(error) if error.is_refusal() => {
-                let scope = standing.is_proven.then(|| Arc::clone(&self.device.name));
-                standing.refused.insert(scope, (Instant::now() + self.guard.pause, error.to_string()));
+            Ok(_) => {
+                let mut credentials = self.guard.standing();
+                credentials.entry(self.device.credential.name.clone()).or_default().is_proven = true;
             }
-            Err(_) => {}
+            Err(error) => self.guard.note(self.device, error),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use ssh::{Connection, HostKey, Options, SshError, connect};
+use ssh::{Connection, HostKey, Options, SshError, reach};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
@@ -188,26 +188,29 @@ impl Pool {
     async fn open(&self, device: &Device, slot: &Slot, tape: &Arc<Tape>) -> Result<Live, DeviceError> {
         let tape = Arc::clone(tape);
         let via = self.bastion(device).await?;
-        let attempt = self.guard.attempt(device).await?;
-        let opened = async {
-            if device.transport == Transport::Telnet {
-                let wire = ssh::telnet(&device.endpoint, &self.options, via.as_deref()).await;
-                let wire =
-                    wire.map_err(|source| DeviceError::Ssh { device: device.name.to_string(), source })?;
-                return Live::over_telnet(device, wire, self.bounds, tape).await;
-            }
-            let connection = self.connect(device, via).await?;
-            let channel = match slot.takes_no_exec.load(Ordering::Relaxed) {
-                true => Channel::Shell,
-                false => device.platform.channel,
-            };
-            Live::open(device, Arc::new(connection), channel, self.bounds, tape).await
+        if device.transport == Transport::Telnet {
+            let wire = ssh::telnet(&device.endpoint, &self.options, via.as_deref()).await;
+            let wire = wire.map_err(|source| DeviceError::Ssh { device: device.name.to_string(), source })?;
+            let attempt = self.guard.attempt(device).await?;
+            let opened = Live::over_telnet(device, wire, self.bounds, tape).await;
+            attempt.came_to(&opened);
+            return opened;
+        }
+        let connection = Arc::new(self.connect(device, via).await?);
+        let channel = match slot.takes_no_exec.load(Ordering::Relaxed) {
+            true => Channel::Shell,
+            false => device.platform.channel,
         };
-        let opened = opened.await;
-        attempt.came_to(&opened);
+        let opened = Live::open(device, connection, channel, self.bounds, tape).await;
+        // Some ask for the login once more in the session.
+        if let Err(error) = &opened {
+            self.guard.note(device, error);
+        }
         opened
     }
 
+    /// Connects and logs in. A turn is waited for only before the login, so that a device that does not answer is in
+    /// nobody's way.
     async fn connect(
         &self,
         device: &Device,
@@ -216,8 +219,12 @@ impl Pool {
         let options = Options { algorithms: device.algorithms, ..self.options.clone() };
         let mut login = device.credential.login.clone();
         login.user.push_str(&device.platform.login_suffix);
-        let connected = connect(&device.endpoint, &login, &device.host_keys, &options, via).await;
-        connected.map_err(|source| DeviceError::Ssh { device: device.name.to_string(), source })
+        let of_ssh = |source| DeviceError::Ssh { device: device.name.to_string(), source };
+        let reached = reach(&device.endpoint, &device.host_keys, &options, via).await.map_err(of_ssh)?;
+        let attempt = self.guard.attempt(device).await?;
+        let connected = reached.log_in(&login).await.map_err(of_ssh);
+        attempt.came_to(&connected);
+        connected
     }
 
     /// The connection that those to a device go through, shared by all of them.
@@ -231,12 +238,7 @@ impl Pool {
             let mut bastion = slot.bastion.lock().await;
             let connection = match bastion.as_ref().filter(|connection| !connection.is_closed()) {
                 Some(open) => Arc::clone(open),
-                None => {
-                    let attempt = self.guard.attempt(hop).await?;
-                    let connected = self.connect(hop, through).await;
-                    attempt.came_to(&connected);
-                    Arc::new(connected?)
-                }
+                None => Arc::new(self.connect(hop, through).await?),
             };
             *bastion = Some(Arc::clone(&connection));
             through = Some(connection);

@@ -170,23 +170,42 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// Connects and logs in, directly or through another connection.
+/// A server whose key is trusted, before the login. It is let go of when it is dropped.
+pub struct Reached {
+    handle: Handle<Client>,
+    endpoint: Endpoint,
+    options: Options,
+    banner: Banner,
+    via: Option<Arc<Connection>>,
+}
+
+/// Connects and exchanges keys, directly or through another connection.
 ///
-/// Dropping the future ends what was begun. Error: every [`SshError`].
-pub async fn connect(
+/// Dropping the future ends what was begun. Error: every [`SshError`] but those about logins.
+pub async fn reach(
     endpoint: &Endpoint,
-    login: &Login,
     keys: &HostKeys,
     options: &Options,
     via: Option<Arc<Connection>>,
-) -> Result<Connection, SshError> {
+) -> Result<Reached, SshError> {
     let route = Route { endpoint, options };
     let shaken =
         timeout(options.connect_max, route.shake_hands(Judge::By(keys.clone()), via.as_deref())).await;
-    let (mut handle, banner) = shaken.map_err(|_| route.timed_out("answer", options.connect_max))??;
-    let logged_in = timeout(options.login_max, login.log_in(&mut handle, &route)).await;
-    logged_in.map_err(|_| route.timed_out("finish the login", options.login_max))??;
-    Ok(Connection { handle, to: route.to(), algorithms: options.algorithms, banner, _via: via })
+    let (handle, banner) = shaken.map_err(|_| route.timed_out("answer", options.connect_max))??;
+    Ok(Reached { handle, endpoint: endpoint.clone(), options: options.clone(), banner, via })
+}
+
+impl Reached {
+    /// Logs in.
+    ///
+    /// Error: every [`SshError`] about logins, or `Closed`.
+    pub async fn log_in(mut self, login: &Login) -> Result<Connection, SshError> {
+        let route = Route { endpoint: &self.endpoint, options: &self.options };
+        let logged_in = timeout(self.options.login_max, login.log_in(&mut self.handle, &route)).await;
+        logged_in.map_err(|_| route.timed_out("finish the login", self.options.login_max))??;
+        let (to, algorithms) = (route.to(), self.options.algorithms);
+        Ok(Connection { handle: self.handle, to, algorithms, banner: self.banner, _via: self.via })
+    }
 }
 
 /// Asks an endpoint for its host key, and goes no further.

@@ -16,7 +16,7 @@ mod telnet;
 pub use crate::{
     algorithms::Algorithms,
     channel::{Exec, Shell, Terminal},
-    connect::{Connection, Endpoint, Options, connect, host_key, version},
+    connect::{Connection, Endpoint, Options, Reached, host_key, reach, version},
     error::SshError,
     host_keys::{HostKey, HostKeys, KnownHosts},
     login::{Key, Login},
