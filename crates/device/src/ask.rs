@@ -15,7 +15,7 @@ use crate::{
     inventory::Device,
     kept::Kept,
     mask::masked,
-    session::Output,
+    session::{Output, SessionError},
     shapes::{CommandResult, QueryArguments, QueryResult, Status},
     tape::Tape,
 };
@@ -29,9 +29,12 @@ pub(crate) struct Question<'a> {
 
 impl Room {
     /// Runs the commands of a call on its device, until its deadline and until it is asked to stop.
-    pub(crate) async fn query(&self, permit: &Permit, talk: &Talk) -> Result<QueryResult, DeviceError> {
-        let asked: QueryArguments = serde_json::from_value(permit.arguments().clone())
-            .map_err(|error| DeviceError::BadArgument { pointer: String::new(), what: error.to_string() })?;
+    pub(crate) async fn query(
+        &self,
+        permit: &Permit,
+        talk: &Talk,
+        asked: QueryArguments,
+    ) -> Result<QueryResult, DeviceError> {
         let device = self.find(&asked.device_ip)?;
         let ends = permit.deadline().min(Instant::now() + Duration::from_secs(asked.timeout));
         let principal = Arc::clone(&permit.caller().principal);
@@ -95,10 +98,7 @@ impl Room {
             }
         }
         for command in asked.commands.iter().skip(results.len()) {
-            let closed = DeviceError::Session {
-                device: device.name.to_string(),
-                source: crate::session::SessionError::Closed,
-            };
+            let closed = DeviceError::session(device, SessionError::Closed);
             results.push(self.result(question, command, Err(closed), Duration::ZERO));
         }
         taken.give_back();
@@ -154,20 +154,22 @@ impl Room {
         if asked.parse && result.status == Status::Success {
             result.parsed = Some(self.parsed(device, command, &text));
         }
-        let end = text.char_indices().nth(self.answer_chars_max).map(|(at, _)| at);
-        match end {
-            None => result.output = text,
-            Some(end) => {
-                result.truncated = true;
-                // A line that is cut in the middle says something else than the device did.
-                let end = text[..end].rfind('\n').unwrap_or(end);
-                text[..end].clone_into(&mut result.output);
-                let (principal, name) = (Arc::clone(&question.principal), Arc::clone(&device.name));
-                let kept = Kept { principal, device: name, command: command.to_owned(), text };
-                result.handle = Some(self.shelf.keep(kept));
-            }
-        }
+        let (principal, name) = (Arc::clone(&question.principal), Arc::clone(&device.name));
+        let kept = Kept { principal, device: name, command: command.to_owned(), text };
+        (result.output, result.handle) = self.cut(kept);
+        result.truncated |= result.handle.is_some();
         result
+    }
+
+    /// A text that is short enough for an answer, and the handle of the whole where it is not.
+    pub(crate) fn cut(&self, kept: Kept) -> (String, Option<String>) {
+        let Some((end, _)) = kept.text.char_indices().nth(self.answer_chars_max) else {
+            return (kept.text, None);
+        };
+        // A line that is cut in the middle says something else than the device did.
+        let end = kept.text[..end].rfind('\n').unwrap_or(end);
+        let shown = kept.text[..end].to_owned();
+        (shown, Some(self.shelf.keep(kept)))
     }
 
     /// An output as records.

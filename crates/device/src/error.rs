@@ -1,7 +1,7 @@
 use ssh::SshError;
 use tool::{Code, Fault};
 
-use crate::{platform::ErrorClass, session::SessionError};
+use crate::{inventory::Device, platform::ErrorClass, session::SessionError};
 
 /// Everything that can go wrong in this room. Devices are called by their names in the inventory.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +54,16 @@ fn hint(near: &Option<String>) -> String {
 }
 
 impl DeviceError {
+    /// What SSH says of a device.
+    pub(crate) fn ssh(device: &Device, source: SshError) -> Self {
+        Self::Ssh { device: device.name.to_string(), source }
+    }
+
+    /// What its session says.
+    pub(crate) fn session(device: &Device, source: SessionError) -> Self {
+        Self::Session { device: device.name.to_string(), source }
+    }
+
     /// A short word for the kind of error, for answers that list many devices.
     pub(crate) fn class(&self) -> &'static str {
         match self {

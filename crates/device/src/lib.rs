@@ -213,7 +213,7 @@ impl Room {
             return Err(DeviceError::BadArgument { pointer: "/fingerprint".to_owned(), what });
         }
         let host = device.endpoint.name();
-        let of_file = |source| DeviceError::Ssh { device: device.name.to_string(), source };
+        let of_file = |source| DeviceError::ssh(&device, source);
         let before = known.keys_of(&host).map_err(of_file)?;
         known.trust(&host, &key).map_err(of_file)?;
         Ok(TrustResult {
@@ -306,7 +306,7 @@ impl Provider for Devices {
         let room = &self.room;
         let value = match permit.tool().name.as_str() {
             tools::LIST => json!(room.list(&permit.parse::<ListArguments>()?)),
-            tools::QUERY => json!(room.query(&permit, &talk).await?),
+            tools::QUERY => json!(room.query(&permit, &talk, permit.parse()?).await?),
             tools::RUN => json!(room.run_many(&permit.parse::<RunArguments>()?, &talk).await?),
             tools::REACH => {
                 let device = room.find(&permit.parse::<ReachArguments>()?.device_ip)?;

@@ -64,8 +64,10 @@ impl Live {
         let mut live =
             Self { connection: Some(Arc::clone(&connection)), shell: None, tape, opened: now, used: now };
         if channel == Channel::Shell {
-            let shell =
-                connection.shell(Terminal::default()).await.map_err(|source| of_ssh(device, source))?;
+            let shell = connection
+                .shell(Terminal::default())
+                .await
+                .map_err(|source| DeviceError::ssh(device, source))?;
             live.greet(device, Wire::Ssh(Box::new(shell)), bounds).await?;
         }
         Ok(live)
@@ -93,7 +95,7 @@ impl Live {
         };
         let session = Session::open(Arc::clone(device.platform), typist, bounds, Instant::now());
         self.shell = Some((wire, session));
-        self.drive().await.map_err(|source| of_session(device, source))?;
+        self.drive().await.map_err(|source| DeviceError::session(device, source))?;
         Ok(())
     }
 
@@ -107,7 +109,7 @@ impl Live {
         let output = match &mut self.shell {
             Some((_, session)) => {
                 session.run(command, Instant::now());
-                self.drive().await.map_err(|source| of_session(device, source))
+                self.drive().await.map_err(|source| DeviceError::session(device, source))
             }
             None => self.exec(device, command, bounds).await,
         };
@@ -162,8 +164,10 @@ impl Live {
     /// Runs a command on a channel of its own.
     async fn exec(&self, device: &Device, command: &str, bounds: &Bounds) -> Result<Output, DeviceError> {
         let began = Instant::now();
-        let Some(connection) = &self.connection else { return Err(of_session(device, SessionError::Closed)) };
-        let mut exec = connection.exec(command).await.map_err(|source| of_ssh(device, source))?;
+        let Some(connection) = &self.connection else {
+            return Err(DeviceError::session(device, SessionError::Closed));
+        };
+        let mut exec = connection.exec(command).await.map_err(|source| DeviceError::ssh(device, source))?;
         self.tape.typed(format!("{command}\n").as_bytes(), false);
         let (mut bytes, mut cut) = (Vec::new(), false);
         loop {
@@ -183,7 +187,10 @@ impl Live {
                 Err(_) => {
                     let last =
                         String::from_utf8_lossy(&bytes).lines().next_back().unwrap_or_default().to_owned();
-                    return Err(of_session(device, SessionError::TimedOut { took: began.elapsed(), last }));
+                    return Err(DeviceError::session(
+                        device,
+                        SessionError::TimedOut { took: began.elapsed(), last },
+                    ));
                 }
             }
         }
@@ -200,12 +207,4 @@ impl Live {
         };
         Ok(Output { text, cut, error })
     }
-}
-
-fn of_ssh(device: &Device, source: SshError) -> DeviceError {
-    DeviceError::Ssh { device: device.name.to_string(), source }
-}
-
-fn of_session(device: &Device, source: SessionError) -> DeviceError {
-    DeviceError::Session { device: device.name.to_string(), source }
 }

@@ -129,7 +129,10 @@ impl Reading<'_> {
         let raw = self.config(asked.config_type).await?;
         let (text, redactions) = masked(&raw, self.device.platform);
         let (lines, bytes) = (text.lines().count(), raw.len());
-        let (config, handle) = self.cut(text, "the configuration");
+        let device = Arc::clone(&self.device.name);
+        let principal = Arc::clone(&self.principal);
+        let (config, handle) =
+            self.room.cut(Kept { principal, device, command: "the configuration".to_owned(), text });
         Ok(ConfigResult {
             device: Arc::clone(&self.device.name),
             config_type: asked.config_type,
@@ -141,17 +144,6 @@ impl Reading<'_> {
             redactions,
             retrieved_at: self.room.clock.now(),
         })
-    }
-
-    /// A text that is short enough for an answer, and the handle of the whole where it is not.
-    fn cut(&self, text: String, what: &str) -> (String, Option<String>) {
-        let Some((end, _)) = text.char_indices().nth(self.room.answer_chars_max) else { return (text, None) };
-        // A line that is cut in the middle says something else than the device did.
-        let end = text[..end].rfind('\n').unwrap_or(end);
-        let shown = text[..end].to_owned();
-        let (principal, device) = (Arc::clone(&self.principal), Arc::clone(&self.device.name));
-        let handle = self.room.shelf.keep(Kept { principal, device, command: what.to_owned(), text });
-        (shown, Some(handle))
     }
 
     /// `check_interface_status`.

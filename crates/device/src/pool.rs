@@ -27,7 +27,7 @@ use crate::{
 const PROBE_AFTER: Duration = Duration::from_secs(30);
 /// How long it may take to answer that.
 const PROBE_MAX: Duration = Duration::from_secs(2);
-/// What is spent on making a session and a command, at most, for the clean-up that follows an abort.
+/// How long idle sessions are left alone, at most, before they are looked at.
 const SWEEP: Duration = Duration::from_secs(15);
 
 /// All sessions.
@@ -168,9 +168,14 @@ impl Pool {
     /// The host key that a device shows now.
     pub(crate) async fn host_key(&self, device: &Device) -> Result<HostKey, DeviceError> {
         let via = self.bastion(device).await?;
-        let options = Options { algorithms: device.algorithms, ..self.options.clone() };
+        let options = self.options(device);
         let key = ssh::host_key(&device.endpoint, &options, via.as_deref()).await;
-        key.map_err(|source| DeviceError::Ssh { device: device.name.to_string(), source })
+        key.map_err(|source| DeviceError::ssh(device, source))
+    }
+
+    /// How a device is reached.
+    fn options(&self, device: &Device) -> Options {
+        Options { algorithms: device.algorithms, ..self.options.clone() }
     }
 
     /// Takes an idle session that is neither too old nor too long idle; the others end here.
@@ -190,7 +195,7 @@ impl Pool {
         let via = self.bastion(device).await?;
         if device.transport == Transport::Telnet {
             let wire = ssh::telnet(&device.endpoint, &self.options, via.as_deref()).await;
-            let wire = wire.map_err(|source| DeviceError::Ssh { device: device.name.to_string(), source })?;
+            let wire = wire.map_err(|source| DeviceError::ssh(device, source))?;
             let attempt = self.guard.attempt(device).await?;
             let opened = Live::over_telnet(device, wire, self.bounds, tape).await;
             attempt.came_to(&opened);
@@ -216,10 +221,10 @@ impl Pool {
         device: &Device,
         via: Option<Arc<Connection>>,
     ) -> Result<Connection, DeviceError> {
-        let options = Options { algorithms: device.algorithms, ..self.options.clone() };
+        let options = self.options(device);
         let mut login = device.credential.login.clone();
         login.user.push_str(&device.platform.login_suffix);
-        let of_ssh = |source| DeviceError::Ssh { device: device.name.to_string(), source };
+        let of_ssh = |source| DeviceError::ssh(device, source);
         let reached = reach(&device.endpoint, &device.host_keys, &options, via).await.map_err(of_ssh)?;
         let attempt = self.guard.attempt(device).await?;
         let connected = reached.log_in(&login).await.map_err(of_ssh);

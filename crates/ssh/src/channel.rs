@@ -1,5 +1,7 @@
 //! What runs on a connection: a shell with a terminal, or one command.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use russh::{Channel, ChannelMsg, client::Msg};
 
@@ -28,19 +30,35 @@ struct Line {
     channel: Channel<Msg>,
     to: String,
     algorithms: Algorithms,
+    /// What came before it was read.
+    early: VecDeque<Bytes>,
 }
 
 impl Line {
+    fn new(channel: Channel<Msg>, to: &str, algorithms: Algorithms) -> Self {
+        Self { channel, to: to.to_owned(), algorithms, early: VecDeque::new() }
+    }
+
+    /// The next message; what came early first.
+    async fn next(&mut self) -> Option<ChannelMsg> {
+        match self.early.pop_front() {
+            Some(data) => Some(ChannelMsg::Data { data }),
+            None => self.channel.wait().await,
+        }
+    }
+
     fn error(&self, error: russh::Error) -> SshError {
         error::of(error, &self.to, self.algorithms)
     }
 
-    /// Waits for the answer to a request. What comes before is kept by `early`.
-    async fn granted(&mut self, what: &'static str, early: &mut Vec<Bytes>) -> Result<(), SshError> {
+    /// Waits for the answer to a request. What comes before is kept.
+    async fn granted(&mut self, what: &'static str) -> Result<(), SshError> {
         loop {
             match self.channel.wait().await {
                 Some(ChannelMsg::Success) => return Ok(()),
-                Some(ChannelMsg::Data { data } | ChannelMsg::ExtendedData { data, .. }) => early.push(data),
+                Some(ChannelMsg::Data { data } | ChannelMsg::ExtendedData { data, .. }) => {
+                    self.early.push_back(data);
+                }
                 Some(ChannelMsg::Failure) => {
                     return Err(SshError::Refused { to: self.to.clone(), what, why: String::new() });
                 }
@@ -54,7 +72,6 @@ impl Line {
 /// A shell behind a terminal: bytes in, bytes out. It ends when it is dropped.
 pub struct Shell {
     line: Line,
-    early: std::vec::IntoIter<Bytes>,
 }
 
 impl Shell {
@@ -64,28 +81,24 @@ impl Shell {
         to: &str,
         algorithms: Algorithms,
     ) -> Result<Self, SshError> {
-        let mut line = Line { channel, to: to.to_owned(), algorithms };
+        let mut line = Line::new(channel, to, algorithms);
         let (columns, rows) = (terminal.columns.into(), terminal.rows.into());
-        let mut early = Vec::new();
         // Both requests go out at once: one round trip, not two. A device that has no terminals is taken as it is.
         let pty = line.channel.request_pty(true, terminal.kind, columns, rows, 0, 0, &[]).await;
         pty.map_err(|error| line.error(error))?;
         line.channel.request_shell(true).await.map_err(|error| line.error(error))?;
-        match line.granted("a terminal", &mut early).await {
+        match line.granted("a terminal").await {
             Ok(()) | Err(SshError::Refused { .. }) => {}
             Err(error) => return Err(error),
         }
-        line.granted("a shell", &mut early).await?;
-        Ok(Self { line, early: early.into_iter() })
+        line.granted("a shell").await?;
+        Ok(Self { line })
     }
 
     /// The next bytes; `None` once the other side has closed. Dropping the future loses nothing.
     pub async fn read(&mut self) -> Option<Bytes> {
-        if let Some(bytes) = self.early.next() {
-            return Some(bytes);
-        }
         loop {
-            match self.line.channel.wait().await? {
+            match self.line.next().await? {
                 ChannelMsg::Data { data } | ChannelMsg::ExtendedData { data, .. } => return Some(data),
                 ChannelMsg::Eof | ChannelMsg::Close => return None,
                 _ => {}
@@ -104,7 +117,6 @@ impl Shell {
 /// A command that runs. It ends when it is dropped.
 pub struct Exec {
     line: Line,
-    early: std::vec::IntoIter<Bytes>,
     exit: Option<u32>,
 }
 
@@ -115,20 +127,16 @@ impl Exec {
         to: &str,
         algorithms: Algorithms,
     ) -> Result<Self, SshError> {
-        let mut line = Line { channel, to: to.to_owned(), algorithms };
-        let mut early = Vec::new();
+        let mut line = Line::new(channel, to, algorithms);
         line.channel.exec(true, command).await.map_err(|error| line.error(error))?;
-        line.granted("a command", &mut early).await?;
-        Ok(Self { line, early: early.into_iter(), exit: None })
+        line.granted("a command").await?;
+        Ok(Self { line, exit: None })
     }
 
     /// The next bytes of what it prints, on either stream; `None` once it has ended.
     pub async fn read(&mut self) -> Option<Bytes> {
-        if let Some(bytes) = self.early.next() {
-            return Some(bytes);
-        }
         loop {
-            match self.line.channel.wait().await? {
+            match self.line.next().await? {
                 ChannelMsg::Data { data } | ChannelMsg::ExtendedData { data, .. } => return Some(data),
                 ChannelMsg::ExitStatus { exit_status } => self.exit = Some(exit_status),
                 ChannelMsg::Close => return None,

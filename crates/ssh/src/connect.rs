@@ -20,6 +20,7 @@ use crate::{
     Algorithms, HostKey, HostKeys, Login, SshError,
     channel::{Exec, Shell, Terminal},
     error::{self, Inside},
+    host_keys::Expected,
 };
 
 /// The longest line before the version, and the longest version, in bytes.
@@ -108,7 +109,7 @@ impl Route<'_> {
     ) -> Result<(Handle<Client>, Banner), SshError> {
         let banner = Banner::default();
         let known = match &judge {
-            Judge::By(keys) => keys.algorithms(&self.endpoint.name())?,
+            Judge::By(expected) => expected.algorithms(),
             Judge::Ask(_) => Vec::new(),
         };
         let config = Arc::new(client::Config {
@@ -117,7 +118,7 @@ impl Route<'_> {
             nodelay: true,
             ..client::Config::default()
         });
-        let client = Client { judge, name: self.endpoint.name(), banner: banner.clone() };
+        let client = Client { judge, banner: banner.clone() };
         let stream = self.stream(via).await?;
         let handle = connect_stream(config, stream, client).await;
         Ok((handle.map_err(|inside| inside.of(&self.to(), self.options.algorithms))?, banner))
@@ -189,8 +190,8 @@ pub async fn reach(
     via: Option<Arc<Connection>>,
 ) -> Result<Reached, SshError> {
     let route = Route { endpoint, options };
-    let shaken =
-        timeout(options.connect_max, route.shake_hands(Judge::By(keys.clone()), via.as_deref())).await;
+    let expected = keys.of(endpoint.name())?;
+    let shaken = timeout(options.connect_max, route.shake_hands(Judge::By(expected), via.as_deref())).await;
     let (handle, banner) = shaken.map_err(|_| route.timed_out("answer", options.connect_max))??;
     Ok(Reached { handle, endpoint: endpoint.clone(), options: options.clone(), banner, via })
 }
@@ -305,7 +306,7 @@ impl Connection {
 /// How a host key is met.
 pub(crate) enum Judge {
     /// It must be trusted.
-    By(HostKeys),
+    By(Expected),
     /// It is only noted; nothing goes on from there.
     Ask(Arc<Mutex<Option<HostKey>>>),
 }
@@ -313,7 +314,6 @@ pub(crate) enum Judge {
 /// Our side of the library's protocol.
 pub(crate) struct Client {
     judge: Judge,
-    name: String,
     banner: Banner,
 }
 
@@ -327,7 +327,7 @@ impl client::Handler for Client {
             PublicKeyOrCertificate::Certificate(certificate) => certificate.public_key().clone().into(),
         };
         match &self.judge {
-            Judge::By(keys) => keys.judge(&self.name, &key).map(|()| true).map_err(Inside::Verdict),
+            Judge::By(expected) => expected.judge(&key).map(|()| true).map_err(Inside::Verdict),
             Judge::Ask(shown) => {
                 *shown.lock().unwrap_or_else(PoisonError::into_inner) = Some(HostKey(key));
                 Ok(false)

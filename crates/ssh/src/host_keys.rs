@@ -49,38 +49,61 @@ pub enum HostKeys {
     Pinned(String),
 }
 
+/// What is known of one endpoint, read once for a connection.
+#[derive(Debug)]
+pub(crate) struct Expected {
+    name: String,
+    known: Known,
+}
+
+#[derive(Debug)]
+enum Known {
+    /// The lines about it, and the file they are from.
+    Lines(Vec<Entry>, PathBuf),
+    /// The fingerprint it must have.
+    Pinned(String),
+}
+
 impl HostKeys {
-    /// The algorithms of the keys that are known of a host.
+    /// What is known of an endpoint, by its name in `known_hosts`.
     ///
     /// Error: a file that cannot be read.
-    pub(crate) fn algorithms(&self, name: &str) -> Result<Vec<Algorithm>, SshError> {
-        match self {
-            Self::Pinned(_) => Ok(Vec::new()),
-            Self::Known(file) => {
-                let entries = file.entries(name)?;
-                let plain = entries.iter().filter(|entry| entry.marker().is_none() && names(entry, name));
-                Ok(plain.map(|entry| entry.public_key().algorithm()).collect())
+    pub(crate) fn of(&self, name: String) -> Result<Expected, SshError> {
+        let known = match self {
+            Self::Known(file) => Known::Lines(file.entries(&name)?, file.path.clone()),
+            Self::Pinned(fingerprint) => Known::Pinned(fingerprint.clone()),
+        };
+        Ok(Expected { name, known })
+    }
+}
+
+impl Expected {
+    /// The algorithms of the keys that are known.
+    pub(crate) fn algorithms(&self) -> Vec<Algorithm> {
+        match &self.known {
+            Known::Pinned(_) => Vec::new(),
+            Known::Lines(entries, _) => {
+                let plain = entries.iter().filter(|entry| entry.marker().is_none());
+                plain.map(|entry| entry.public_key().algorithm()).collect()
             }
         }
     }
 
-    /// Judges the key that an endpoint shows.
+    /// Judges the key that the endpoint shows.
     ///
     /// Error: `UnknownHostKey`, `HostKeyChanged`, `HostKeyRevoked`.
-    pub(crate) fn judge(&self, name: &str, shown: &PublicKey) -> Result<(), SshError> {
+    pub(crate) fn judge(&self, shown: &PublicKey) -> Result<(), SshError> {
         let key = HostKey(shown.clone());
-        let (to, shows) = (name.to_owned(), key.to_string());
-        match self {
-            Self::Pinned(fingerprint) if *fingerprint == key.fingerprint() => Ok(()),
-            Self::Pinned(fingerprint) => {
+        let (to, shows) = (self.name.clone(), key.to_string());
+        match &self.known {
+            Known::Pinned(fingerprint) if *fingerprint == key.fingerprint() => Ok(()),
+            Known::Pinned(fingerprint) => {
                 Err(SshError::HostKeyChanged { to, key: shows, known: format!("the pinned {fingerprint}") })
             }
-            Self::Known(file) => {
-                let entries = file.entries(name)?;
-                let of_host: Vec<&Entry> = entries.iter().filter(|entry| names(entry, name)).collect();
-                let same = |entry: &&&Entry| entry.public_key().key_data() == shown.key_data();
+            Known::Lines(entries, file) => {
+                let same = |entry: &&Entry| entry.public_key().key_data() == shown.key_data();
                 let markers: Vec<Option<&Marker>> =
-                    of_host.iter().filter(same).map(|entry| entry.marker()).collect();
+                    entries.iter().filter(same).map(|entry| entry.marker()).collect();
                 // Wherever it stands: a key that is trusted too is revoked all the same.
                 if markers.contains(&Some(&Marker::Revoked)) {
                     return Err(SshError::HostKeyRevoked { to, key: shows });
@@ -88,10 +111,10 @@ impl HostKeys {
                 if markers.contains(&None) {
                     return Ok(());
                 }
-                if of_host.iter().all(|entry| entry.marker().is_some()) {
+                if entries.iter().all(|entry| entry.marker().is_some()) {
                     return Err(SshError::UnknownHostKey { to, key: shows });
                 }
-                let known = format!("another in {}", file.path.display());
+                let known = format!("another in {}", file.display());
                 Err(SshError::HostKeyChanged { to, key: shows, known })
             }
         }
@@ -128,18 +151,18 @@ impl KnownHosts {
         }
     }
 
-    /// The lines that may be about a host of this name.
+    /// The lines that are about a host of this name.
     fn entries(&self, name: &str) -> Result<Vec<Entry>, SshError> {
         let text = self.text()?;
         // Reading a key costs more than looking for a name, and files of thousands of hosts are usual.
-        let name = name.to_ascii_lowercase();
+        let wanted = name.to_ascii_lowercase();
         let may_name = |line: &&str| {
             let hosts = line.to_ascii_lowercase();
-            hosts.contains(&name) || hosts.contains(['*', '?', '@', '!']) || hosts.starts_with("|1|")
+            hosts.contains(&wanted) || hosts.contains(['*', '?', '@', '!']) || hosts.starts_with("|1|")
         };
         // A line that nobody can read trusts nobody; as with OpenSSH, the others still count.
         let read = |line: &str| Lines::new(line).next().and_then(Result::ok);
-        Ok(text.lines().filter(may_name).filter_map(read).collect())
+        Ok(text.lines().filter(may_name).filter_map(read).filter(|entry| names(entry, name)).collect())
     }
 
     /// The keys that are trusted for an endpoint, by its name: `host`, or `[host]:port` where the port is not 22.
@@ -147,7 +170,7 @@ impl KnownHosts {
     /// Error: a file that cannot be read.
     pub fn keys_of(&self, name: &str) -> Result<Vec<HostKey>, SshError> {
         let entries = self.entries(name)?;
-        let plain = entries.into_iter().filter(|entry| entry.marker().is_none() && names(entry, name));
+        let plain = entries.into_iter().filter(|entry| entry.marker().is_none());
         Ok(plain.map(|entry| HostKey(entry.public_key().clone())).collect())
     }
 
@@ -230,7 +253,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("known_hosts");
         fs::write(&file, lines).unwrap();
-        match HostKeys::Known(KnownHosts::at(file)).judge(name, &key(ONE)) {
+        match HostKeys::Known(KnownHosts::at(file)).of(name.to_owned()).unwrap().judge(&key(ONE)) {
             Ok(()) => "trusted".to_owned(),
             Err(SshError::UnknownHostKey { .. }) => "unknown".to_owned(),
             Err(SshError::HostKeyChanged { .. }) => "changed".to_owned(),
@@ -272,7 +295,7 @@ mod tests {
         file.trust("r1", &HostKey(key(ONE))).unwrap();
         assert_eq!(file.keys_of("r1").unwrap(), [HostKey(key(ONE))]);
         assert_eq!(file.keys_of("r2").unwrap(), [HostKey(key(OTHER))]);
-        let pinned = HostKeys::Pinned(HostKey(key(ONE)).fingerprint());
-        assert!(pinned.judge("r1", &key(ONE)).is_ok() && pinned.judge("r1", &key(OTHER)).is_err());
+        let pinned = HostKeys::Pinned(HostKey(key(ONE)).fingerprint()).of("r1".to_owned()).unwrap();
+        assert!(pinned.judge(&key(ONE)).is_ok() && pinned.judge(&key(OTHER)).is_err());
     }
 }

@@ -1,11 +1,9 @@
 //! `portcullis pending|approve|deny|apply`: changes and the people who decide them.
 
-use std::io::BufRead as _;
-
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::{Exit, Failure, Globals, Out, out::plain};
+use super::{Failure, Globals, Out, out::plain};
 use crate::reach::Reach;
 
 #[derive(Debug, Args)]
@@ -74,16 +72,7 @@ async fn approve_through(reach: &Reach, args: &ApproveArgs, out: &Out) -> Result
         out.note(plain(plan["diff"].as_str().unwrap_or_default()).trim_end());
     }
     if !args.yes {
-        if !out.interactive() {
-            return Err(Failure::new(Exit::Failed, "not approved: there is nobody here to ask; say --yes"));
-        }
-        out.note("approve this? [y/N]");
-        let mut answer = String::new();
-        // An end of input is a no.
-        let _ = std::io::stdin().lock().read_line(&mut answer);
-        if !matches!(answer.trim(), "y" | "Y" | "yes") {
-            return Err(Failure::new(Exit::Failed, "not approved"));
-        }
+        out.confirm("approve this?", "not approved", "say --yes")?;
     }
     let mut arguments = decision(&args.change, args.reason.as_deref());
     if let Some(digest) = plan["digest"].as_str() {

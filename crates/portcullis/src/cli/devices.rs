@@ -1,9 +1,6 @@
 //! `portcullis devices`: network devices.
 
-use std::{
-    io::BufRead as _,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 use futures_util::{StreamExt as _, stream};
@@ -294,8 +291,9 @@ async fn trust(reach: &Reach, args: &TrustArgs, out: &Out) -> Result<(), Failure
                     plain(key)
                 ));
             }
-            if !args.yes && !is_yes("is that what the device itself shows? [y/N]", out)? {
-                return Err(Failure::new(Exit::Failed, "nothing trusted"));
+            if !args.yes {
+                let instead = "give --fingerprint, or say --yes";
+                out.confirm("is that what the device itself shows?", "nothing trusted", instead)?;
             }
             key.rsplit(' ').next().unwrap_or_default().to_owned()
         }
@@ -341,17 +339,4 @@ async fn replay(reach: &Reach, args: &ReplayArgs, out: &Out) -> Result<(), Failu
     }
     out.line("");
     Ok(())
-}
-
-/// Asks a person. Error: there is none.
-fn is_yes(question: &str, out: &Out) -> Result<bool, Failure> {
-    if !out.interactive() {
-        let text = "nothing trusted: there is nobody here to ask; give --fingerprint, or say --yes";
-        return Err(Failure::new(Exit::Failed, text));
-    }
-    out.note(question);
-    let mut answer = String::new();
-    // An end of input is a no.
-    let _ = std::io::stdin().lock().read_line(&mut answer);
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }

@@ -1,7 +1,7 @@
 //! What a command says, and how it ends.
 
 use std::{
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, BufRead as _, IsTerminal as _, Write as _},
     process::ExitCode,
 };
 
@@ -134,6 +134,23 @@ impl Out {
     /// Whether a person sits at both ends.
     pub(crate) fn interactive(&self) -> bool {
         !self.json && io::stdin().is_terminal() && io::stderr().is_terminal()
+    }
+
+    /// Asks a person whether to go on. Failure: the answer is no, or there is nobody to ask; `undone` says what was not
+    /// done for that, and `instead` what to do where nobody sits.
+    pub(crate) fn confirm(&self, question: &str, undone: &str, instead: &str) -> Result<(), Failure> {
+        if !self.interactive() {
+            let text = format!("{undone}: there is nobody here to ask; {instead}");
+            return Err(Failure::new(Exit::Failed, text));
+        }
+        self.note(&format!("{question} [y/N]"));
+        let mut answer = String::new();
+        // An end of input is a no.
+        let _ = io::stdin().lock().read_line(&mut answer);
+        match answer.trim() {
+            "y" | "Y" | "yes" => Ok(()),
+            _ => Err(Failure::new(Exit::Failed, undone)),
+        }
     }
 
     /// Colours for messages.

@@ -181,16 +181,8 @@ async fn approve(reach: &Reach, args: &ApproveArgs, out: &Out) -> Result<(), Fai
         show_held(server, meant.iter().copied(), out);
     }
     if !args.yes && !meant.is_empty() {
-        if !out.interactive() {
-            return Err(Failure::new(Exit::Failed, "nothing taken: there is nobody here to ask; say --yes"));
-        }
-        out.note(&format!("take {} as they are now? [y/N]", if meant.len() == 1 { "it" } else { "them" }));
-        let mut answer = String::new();
-        // An end of input is a no.
-        let _ = std::io::stdin().lock().read_line(&mut answer);
-        if !matches!(answer.trim(), "y" | "Y" | "yes") {
-            return Err(Failure::new(Exit::Failed, "nothing taken"));
-        }
+        let question = format!("take {} as they are now?", if meant.len() == 1 { "it" } else { "them" });
+        out.confirm(&question, "nothing taken", "say --yes")?;
     }
     let digests: Map<String, Value> = meant
         .iter()
