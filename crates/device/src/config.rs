@@ -13,6 +13,10 @@ use tool::SecretRef;
 pub struct Config {
     /// The devices, by name: 1 to 64 of `A-Z a-z 0-9 . _ -`, a letter or a digit first.
     pub inventory: BTreeMap<String, DeviceConfig>,
+    /// Files with more devices and groups, as `portcullis inventory import` writes them: YAML with `inventory` and
+    /// `groups`. What is said here of a device or a group of the same name is laid over it, member by member; of two
+    /// files, the first that has it counts.
+    pub inventory_files: Vec<PathBuf>,
     /// What devices of a group have in common; what a device says itself counts more.
     pub groups: BTreeMap<String, GroupConfig>,
     /// Who logs in, by name.
@@ -77,6 +81,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             inventory: BTreeMap::new(),
+            inventory_files: Vec::new(),
             groups: BTreeMap::new(),
             logins: BTreeMap::new(),
             known_hosts: PathBuf::from("known_hosts"),

@@ -31,7 +31,7 @@ pub(crate) struct Credential {
 }
 
 /// A device.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Device {
     pub(crate) name: Arc<str>,
     pub(crate) endpoint: Endpoint,

@@ -8,6 +8,7 @@ mod ask;
 mod backup;
 mod batch;
 mod config;
+mod detect;
 mod error;
 mod guard;
 mod inventory;
@@ -256,6 +257,12 @@ pub fn platforms() -> Vec<(&'static str, &'static str, Vec<&'static str>)> {
     all
 }
 
+/// The name that a platform has here, by any of its names.
+#[must_use]
+pub fn platform_name(name: &str) -> Option<&'static str> {
+    platform::known().get(name).map(|known| known.names().0)
+}
+
 impl Devices {
     /// Closes idle sessions from the background.
     fn watch(&self) {
@@ -353,6 +360,11 @@ impl Provider for Devices {
                 let asked = permit.parse::<shapes::TranscriptArguments>()?;
                 let read = room.transcript(&asked.request_id)?;
                 json!(read)
+            }
+            tools::DETECT => {
+                let device = room.find(&permit.parse::<ReachArguments>()?.device_ip)?;
+                let detect = async |tape: &Arc<tape::Tape>| room.detect(&device, tape).await;
+                json!(room.taped(&permit, &talk, &device, permit.deadline(), detect).await?)
             }
             tools::GREP => {
                 let principal = Arc::clone(&permit.caller().principal);

@@ -117,6 +117,11 @@ impl Live {
         output
     }
 
+    /// The prompt of the terminal.
+    pub(crate) fn prompt(&self) -> Option<&str> {
+        self.shell.as_ref().and_then(|(_, session)| session.prompt())
+    }
+
     /// True once nothing more can be run on it.
     pub(crate) fn is_lost(&self) -> bool {
         self.connection.as_ref().is_some_and(|connection| connection.is_closed())

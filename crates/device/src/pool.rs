@@ -63,6 +63,30 @@ pub(crate) struct Taken {
     is_used: bool,
 }
 
+/// A session of its own; dropped, it is closed.
+pub(crate) struct Apart {
+    live: Live,
+    bounds: Bounds,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Apart {
+    /// The prompt that it shows.
+    pub(crate) fn prompt(&self) -> Option<&str> {
+        self.live.prompt()
+    }
+
+    /// Runs one command.
+    pub(crate) async fn run(&mut self, device: &Device, command: &str) -> Result<Output, DeviceError> {
+        self.live.run(device, command, &self.bounds).await
+    }
+
+    /// True once nothing more can be run on it.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.live.is_lost()
+    }
+}
+
 impl Pool {
     pub(crate) fn new(config: &Config, inventory: Arc<Inventory>) -> Self {
         let ms = Duration::from_millis;
@@ -103,10 +127,7 @@ impl Pool {
     /// A session on a device: one that is idle, or a new one.
     pub(crate) async fn take(&self, device: &Device, tape: &Arc<Tape>) -> Result<Taken, DeviceError> {
         let slot = self.slot(device);
-        let place = Arc::clone(&slot.places)
-            .acquire_owned()
-            .await
-            .map_err(|_| DeviceError::NoSession { device: device.name.to_string(), max: self.per_device })?;
+        let place = self.place(device, &slot).await?;
         while let Some(mut live) = self.idle(&slot) {
             let fresh = live.used.elapsed() < PROBE_AFTER && !live.is_lost();
             if fresh || live.is_alive(PROBE_MAX).await {
@@ -114,8 +135,32 @@ impl Pool {
                 return Ok(Taken { slot, live, _place: place, is_new: false, is_used: false });
             }
         }
-        let live = self.open(device, &slot, tape).await?;
+        let live = self.open(device, &slot, tape, self.bounds).await?;
         Ok(Taken { slot, live, _place: place, is_new: true, is_used: false })
+    }
+
+    /// The bounds of sessions.
+    pub(crate) fn bounds(&self) -> Bounds {
+        self.bounds
+    }
+
+    /// A session of its own that nobody uses after it, in a place of the device.
+    pub(crate) async fn apart(
+        &self,
+        device: &Device,
+        tape: &Arc<Tape>,
+        bounds: Bounds,
+    ) -> Result<Apart, DeviceError> {
+        let slot = self.slot(device);
+        let place = self.place(device, &slot).await?;
+        let live = self.open(device, &slot, tape, bounds).await?;
+        Ok(Apart { live, bounds, _place: place })
+    }
+
+    /// Waits for a place among the sessions of a device.
+    async fn place(&self, device: &Device, slot: &Slot) -> Result<OwnedSemaphorePermit, DeviceError> {
+        let place = Arc::clone(&slot.places).acquire_owned().await;
+        place.map_err(|_| DeviceError::NoSession { device: device.name.to_string(), max: self.per_device })
     }
 
     /// Runs one command that only shows, once more on a new session where that is the session's fault: it died while it
@@ -148,7 +193,7 @@ impl Pool {
     pub(crate) async fn renew(&self, device: &Device, taken: &mut Taken) -> Result<(), DeviceError> {
         lock(&taken.slot.idle).clear();
         let tape = Arc::clone(&taken.live.tape);
-        taken.live = self.open(device, &taken.slot, &tape).await?;
+        taken.live = self.open(device, &taken.slot, &tape, self.bounds).await?;
         taken.is_new = true;
         Ok(())
     }
@@ -190,14 +235,20 @@ impl Pool {
     }
 
     /// Logs in and opens a session.
-    async fn open(&self, device: &Device, slot: &Slot, tape: &Arc<Tape>) -> Result<Live, DeviceError> {
+    async fn open(
+        &self,
+        device: &Device,
+        slot: &Slot,
+        tape: &Arc<Tape>,
+        bounds: Bounds,
+    ) -> Result<Live, DeviceError> {
         let tape = Arc::clone(tape);
         let via = self.bastion(device).await?;
         if device.transport == Transport::Telnet {
             let wire = ssh::telnet(&device.endpoint, &self.options, via.as_deref()).await;
             let wire = wire.map_err(|source| DeviceError::ssh(device, source))?;
             let attempt = self.guard.attempt(device).await?;
-            let opened = Live::over_telnet(device, wire, self.bounds, tape).await;
+            let opened = Live::over_telnet(device, wire, bounds, tape).await;
             attempt.came_to(&opened);
             return opened;
         }
@@ -206,7 +257,7 @@ impl Pool {
             true => Channel::Shell,
             false => device.platform.channel,
         };
-        let opened = Live::open(device, connection, channel, self.bounds, tape).await;
+        let opened = Live::open(device, connection, channel, bounds, tape).await;
         // Some ask for the login once more in the session.
         if let Err(error) = &opened {
             self.guard.note(device, error);

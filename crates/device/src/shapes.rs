@@ -222,6 +222,36 @@ pub(crate) struct ReachResult {
     pub(crate) error: Option<String>,
 }
 
+/// What `detect_platform` answers.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub(crate) struct DetectResult {
+    /// Its name in the inventory.
+    pub(crate) device: Arc<str>,
+    /// The platform that the inventory names.
+    pub(crate) configured: String,
+    /// The platform that it is of; null where nothing told.
+    pub(crate) platform: Option<String>,
+    /// What that is, for people.
+    pub(crate) title: Option<String>,
+    /// What told it.
+    pub(crate) shown: Option<Shown>,
+    /// Other platforms whose devices answer so.
+    pub(crate) also: Vec<String>,
+    /// The prompt that the device shows.
+    pub(crate) prompt: String,
+    /// What it was asked, in order.
+    pub(crate) asked: Vec<String>,
+}
+
+/// What told a platform.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub(crate) struct Shown {
+    /// What the device was asked.
+    pub(crate) command: String,
+    /// The line of its answer.
+    pub(crate) line: String,
+}
+
 /// Which configuration of a device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

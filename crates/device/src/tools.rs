@@ -10,10 +10,10 @@ use crate::{
     Config,
     shapes::{
         BackupArguments, BackupResult, BackupShowArguments, BackupShowResult, ConfigArguments, ConfigResult,
-        GrepArguments, GrepResult, InterfaceArguments, InterfaceResult, ListArguments, ListResult,
-        LogArguments, LogResult, QueryArguments, QueryResult, ReachArguments, ReachResult, RouteArguments,
-        RouteResult, RunArguments, RunResult, TranscriptArguments, TranscriptResult, TrustArguments,
-        TrustResult,
+        DetectResult, GrepArguments, GrepResult, InterfaceArguments, InterfaceResult, ListArguments,
+        ListResult, LogArguments, LogResult, QueryArguments, QueryResult, ReachArguments, ReachResult,
+        RouteArguments, RouteResult, RunArguments, RunResult, TranscriptArguments, TranscriptResult,
+        TrustArguments, TrustResult,
     },
 };
 
@@ -23,6 +23,7 @@ pub(crate) const LIST: &str = "list_devices";
 pub(crate) const QUERY: &str = "query_device";
 pub(crate) const RUN: &str = "run_show_commands";
 pub(crate) const REACH: &str = "device_reachability";
+pub(crate) const DETECT: &str = "detect_platform";
 pub(crate) const GREP: &str = "output_grep";
 pub(crate) const TRUST: &str = "devices_trust";
 pub(crate) const TRANSCRIPT: &str = "session_transcript";
@@ -42,13 +43,15 @@ const PLACES: usize = 64;
 const DEVICES_MAX: u64 = 1000;
 /// How long a call over many devices may take.
 const BATCH_MAX: Duration = Duration::from_secs(600);
+/// How long finding a platform may take.
+const DETECT_MAX: Duration = Duration::from_secs(120);
 /// How long a call to one device may take, where its caller does not say.
 pub(crate) const QUERY_SECONDS: u64 = 30;
 const QUERY_SECONDS_MAX: u64 = 600;
 
 /// The tools, as the configuration has them.
 pub(crate) fn table(config: &Config) -> Arc<[Arc<Tool>]> {
-    let tools = [list(), query(config), run(), reach(config), grep(), trust(config), transcript()];
+    let tools = [list(), query(config), run(), reach(config), detect(), grep(), trust(config), transcript()];
     let tools = tools.into_iter().chain(looks(config));
     // Each device is bounded by itself, and a batch by how many it asks at once; beside one there is room for others.
     let places = u32::try_from(config.devices_at_once_max.saturating_mul(2).saturating_add(PLACES)).ok();
@@ -103,6 +106,17 @@ fn reach(config: &Config) -> Tool {
     tool.examples = vec![json!({"device_ip": "r1"})];
     tool.time_max = Duration::from_millis(config.connect_timeout_ms.saturating_mul(3));
     tool.breaks = Breaks::Never;
+    tool
+}
+
+fn detect() -> Tool {
+    let about = "Finds the platform of a network device by asking it what it is, in the words of the platforms whose prompt it \
+                 shows.";
+    let mut tool = base(DETECT, "What platform is a network device of", about, schema::<ReachArguments>());
+    tool.output = Some(Arc::new(schema::<DetectResult>()));
+    tool.examples = vec![json!({"device_ip": "r1"})];
+    tool.time_max = DETECT_MAX;
+    tool.breaks = Breaks::ByTarget;
     tool
 }
 

@@ -1,6 +1,10 @@
 //! Serving: the house opened, its listeners, and what ends or changes it from outside.
 
-use std::{net::SocketAddr, path::Path, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -178,6 +182,8 @@ async fn any(changes: &mut [watch::Changes]) {
 
 /// What comes from outside: signals, and changes of the configuration's files.
 struct Outside {
+    /// The files that are watched.
+    files: Vec<PathBuf>,
     changes: Vec<watch::Changes>,
     term: Signal,
     int: Signal,
@@ -187,20 +193,32 @@ struct Outside {
 impl Outside {
     /// Begins to listen. What comes from now on is not missed.
     fn listen(core: &Core) -> std::io::Result<Self> {
+        let (term, int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let hup = signal(SignalKind::hangup())?;
+        let mut outside = Self { files: Vec::new(), changes: Vec::new(), term, int, hup };
+        outside.watch(core);
+        Ok(outside)
+    }
+
+    /// Watches the files of the configuration as it is now.
+    fn watch(&mut self, core: &Core) {
         let loaded = core.loaded();
         let files = loaded.file.iter().chain(&loaded.imported).filter(|_| loaded.config.upkeep.watch_config);
-        let mut changes = Vec::new();
-        for file in files {
+        let files: Vec<PathBuf> = files.cloned().collect();
+        if files == self.files {
+            return;
+        }
+        self.changes.clear();
+        for file in &files {
             match watch::changes(file) {
-                Ok(watched) => changes.push(watched),
+                Ok(watched) => self.changes.push(watched),
                 Err(error) => {
                     let file = file.display();
                     tracing::warn!(%error, %file, "the configuration file cannot be watched; send SIGHUP after a change");
                 }
             }
         }
-        let (term, int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        Ok(Self { changes, term, int, hup: signal(SignalKind::hangup())? })
+        self.files = files;
     }
 
     /// Reloads when it should, and ends with the one who asks the server to stop.
@@ -212,10 +230,12 @@ impl Outside {
                 _ = self.int.recv() => "SIGINT",
                 _ = self.hup.recv() => {
                     reload(&core, "SIGHUP").await;
+                    self.watch(&core);
                     continue;
                 }
                 () = any(&mut self.changes) => {
                     reload(&core, "file").await;
+                    self.watch(&core);
                     continue;
                 }
             };

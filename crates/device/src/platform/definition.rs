@@ -67,9 +67,22 @@ pub(super) struct Definition {
     /// Patterns of lines of a configuration that change without anyone changing it.
     #[serde(default)]
     volatile: Vec<String>,
+    /// What tells that a device is of this platform. None of it is taken over.
+    #[serde(default)]
+    pub(super) detect: Vec<SignDefinition>,
     /// Patterns of lines that hold a secret, each with a group for the secret.
     #[serde(default)]
     secrets: Vec<String>,
+}
+
+/// What a device of a platform answers, and others do not.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SignDefinition {
+    /// What it is asked; harmless wherever it is typed.
+    pub(super) ask: String,
+    /// The pattern that a line of the answer fits.
+    pub(super) line: String,
 }
 
 /// How commands are run.

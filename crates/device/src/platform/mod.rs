@@ -5,6 +5,7 @@
 
 mod definition;
 mod grammar;
+mod signs;
 mod table;
 
 use std::{
@@ -19,6 +20,7 @@ pub(crate) use self::{
     definition::compiled,
     definition::{AskedBy, Channel, ErrorClass, Fill, Intent},
     grammar::{COMMAND_BYTES_MAX, Class, Classed, Refused},
+    signs::{Sign, signs},
 };
 
 /// A platform, ready to be used.

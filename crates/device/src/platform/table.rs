@@ -24,6 +24,7 @@ files![
     "arista_eos",
     "aruba_aoscx",
     "aruba_os",
+    "autodetect",
     "avaya_ers",
     "avaya_vsp",
     "bird",
@@ -135,7 +136,7 @@ fn merged(
     let Some(like) = own.get("like").and_then(Value::as_str) else { return Ok(own.clone()) };
     let mut whole = merged(like, values, depth + 1)?;
     // What names a platform, and not what it is like, is its own.
-    for own_only in ["aliases", "templates"] {
+    for own_only in ["aliases", "templates", "detect"] {
         whole.remove(own_only);
     }
     lay_over(&mut whole, own);

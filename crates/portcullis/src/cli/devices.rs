@@ -1,6 +1,9 @@
 //! `portcullis devices`: network devices.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use clap::{Args, Subcommand};
 use futures_util::{StreamExt as _, stream};
@@ -21,6 +24,8 @@ pub(crate) enum DevicesCommand {
     List(ChooseArgs),
     /// Run commands that show something on many devices
     Run(RunArgs),
+    /// Find the platforms of devices by asking them what they are
+    Detect(DetectArgs),
     /// Trust the host key that a device shows, after comparing it
     Trust(TrustArgs),
     /// Play what was typed and printed in the sessions of a call
@@ -63,6 +68,20 @@ pub(crate) struct RunArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct DetectArgs {
+    /// The devices, by name or address; those that are chosen below where none is named
+    devices: Vec<String>,
+    /// Every device of the inventory
+    #[arg(long, conflicts_with = "devices")]
+    all: bool,
+    #[command(flatten)]
+    choose: ChooseArgs,
+    /// Write what is found into the files that `portcullis inventory import` wrote
+    #[arg(long)]
+    write: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct TrustArgs {
     /// The device, by its name in the inventory
     device: String,
@@ -83,7 +102,7 @@ pub(crate) struct ReplayArgs {
     fast: bool,
 }
 
-fn label(text: &str) -> Result<(String, String), String> {
+pub(super) fn label(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
 }
@@ -97,6 +116,7 @@ pub(super) async fn run(command: DevicesCommand, globals: &Globals, out: &Out) -
     let done = match &command {
         DevicesCommand::List(args) => list(&reach, args, out).await,
         DevicesCommand::Run(args) => ask(&reach, args, out).await,
+        DevicesCommand::Detect(args) => detect(&reach, args, globals, out).await,
         DevicesCommand::Trust(args) => trust(&reach, args, out).await,
         DevicesCommand::Replay(args) => replay(&reach, args, out).await,
         DevicesCommand::Platforms => Ok(()),
@@ -139,6 +159,24 @@ async fn chosen(reach: &Reach, args: &ChooseArgs) -> Result<Vec<Value>, Failure>
     Ok(answer["devices"].as_array_mut().map(std::mem::take).unwrap_or_default())
 }
 
+/// The devices that a command is about, by name.
+async fn named(
+    reach: &Reach,
+    devices: &[String],
+    all: bool,
+    choose: &ChooseArgs,
+) -> Result<Vec<String>, Failure> {
+    if !devices.is_empty() {
+        return Ok(devices.to_vec());
+    }
+    let is_chosen = all || choose.group.is_some() || choose.platform.is_some() || !choose.labels.is_empty();
+    if !is_chosen {
+        let text = "name devices, or choose them with --group, --label, --platform or --all";
+        return Err(Failure::new(Exit::Usage, text));
+    }
+    Ok(chosen(reach, choose).await?.iter().map(|device| text(&device["id"])).collect())
+}
+
 fn text(value: &Value) -> String {
     match value {
         Value::String(text) => plain(text),
@@ -168,18 +206,7 @@ async fn list(reach: &Reach, args: &ChooseArgs, out: &Out) -> Result<(), Failure
 
 /// Asks every device by a call of its own, and shows how far that is.
 async fn ask(reach: &Reach, args: &RunArgs, out: &Out) -> Result<(), Failure> {
-    let names: Vec<String> = match args.devices.as_slice() {
-        [] => {
-            let choose = &args.choose;
-            let is_chosen = args.all || choose.group.is_some() || choose.platform.is_some();
-            if !is_chosen && choose.labels.is_empty() {
-                let text = "name devices, or choose them with --group, --label, --platform or --all";
-                return Err(Failure::new(Exit::Usage, text));
-            }
-            chosen(reach, choose).await?.iter().map(|device| text(&device["id"])).collect()
-        }
-        named => named.to_vec(),
-    };
+    let names = named(reach, &args.devices, args.all, &args.choose).await?;
     let began = Instant::now();
     let bar = progress(names.len(), out);
     let one = |name: String| async {
@@ -208,6 +235,8 @@ async fn ask(reach: &Reach, args: &RunArgs, out: &Out) -> Result<(), Failure> {
     }
     match failed {
         0 => Ok(()),
+        // A program finds it in what is printed already.
+        _ if out.json => Err(Failure::said(Exit::Failed)),
         _ => Err(Failure::new(Exit::Failed, format!("{failed} of {} devices failed", results.len()))),
     }
 }
@@ -221,6 +250,71 @@ fn result(name: String, answer: Result<Value, Failure>) -> Value {
         }),
         Err(failure) => json!({ "device": name, "success": false, "results": [], "error": failure.text }),
     }
+}
+
+/// Asks every device what it is, and shows where that is not what the inventory says.
+async fn detect(reach: &Reach, args: &DetectArgs, globals: &Globals, out: &Out) -> Result<(), Failure> {
+    let names = named(reach, &args.devices, args.all, &args.choose).await?;
+    let bar = progress(names.len(), out);
+    let bar = &bar;
+    let one = |name: String| async move {
+        let answer = reach.call("detect_platform", json!({ "device_ip": name })).await;
+        bar.inc(1);
+        bar.set_message(name.clone());
+        answer.unwrap_or_else(|failure| json!({ "device": name, "platform": null, "error": failure.text }))
+    };
+    let mut results: Vec<Value> = stream::iter(names).map(one).buffer_unordered(AT_ONCE).collect().await;
+    bar.finish_and_clear();
+    results.sort_by_key(|result| text(&result["device"]));
+    let line = |result: &Value| {
+        let why = match (&result["error"], &result["shown"]["line"]) {
+            (Value::String(error), _) => error.clone(),
+            (_, Value::String(line)) => line.clone(),
+            _ => format!("nothing tells; its prompt is {}", text(&result["prompt"])),
+        };
+        let also = result["also"].as_array().into_iter().flatten().map(text).collect::<Vec<_>>();
+        let found = [vec![text(&result["platform"])], also].concat().join(" or ");
+        vec![text(&result["device"]), text(&result["configured"]), found, why]
+    };
+    out.table(&["device", "configured", "found", "by"], results.iter().map(line).collect(), &json!(results));
+    let differs =
+        |result: &&Value| result["platform"].is_string() && result["platform"] != result["configured"];
+    let found =
+        results.iter().filter(differs).map(|result| (text(&result["device"]), text(&result["platform"])));
+    let found: BTreeMap<String, String> = found.collect();
+    if args.write {
+        write_platforms(&found, globals, out)?;
+    }
+    let lost = results.iter().filter(|result| result["platform"].is_null()).count();
+    match lost {
+        0 => Ok(()),
+        // A program finds it in what is printed already.
+        _ if out.json => Err(Failure::said(Exit::Failed)),
+        _ => Err(Failure::new(Exit::Failed, format!("{lost} of {} platforms were not found", results.len()))),
+    }
+}
+
+/// Puts platforms into the files that an import wrote; the others are the operator's own to edit.
+fn write_platforms(found: &BTreeMap<String, String>, globals: &Globals, out: &Out) -> Result<(), Failure> {
+    let mut left = found.clone();
+    for (file, mut inventory) in super::inventory::written(globals, out)? {
+        let before = inventory.clone();
+        for (name, members) in &mut inventory.devices {
+            if let Some(platform) = left.remove(name) {
+                members.insert("platform".to_owned(), Value::from(platform));
+            }
+        }
+        if inventory != before {
+            crate::data::replace(&file, inventory.text().as_bytes()).map_err(|error| {
+                Failure::new(Exit::Failed, format!("{} cannot be written: {error}", file.display()))
+            })?;
+            out.note(&format!("written into {}", file.display()));
+        }
+    }
+    for (name, platform) in &left {
+        out.note(&format!("{name}: {platform} is not written; it stands where no import wrote it"));
+    }
+    Ok(())
 }
 
 fn progress(devices: usize, out: &Out) -> ProgressBar {

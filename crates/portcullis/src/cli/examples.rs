@@ -74,6 +74,13 @@ pub(super) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     (
+        "devices detect",
+        &[
+            ("portcullis devices detect r1", "what it is"),
+            ("portcullis devices detect --platform autodetect --write", "after an import that did not know"),
+        ],
+    ),
+    (
         "devices trust",
         &[
             ("portcullis devices trust r1", "asks, after showing the key"),
@@ -85,6 +92,21 @@ pub(super) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         &[("portcullis devices replay 01a21f18-7532-714d-9438-2f6e6f9560d7 --fast", "without its waits")],
     ),
     ("devices platforms", &[("portcullis devices platforms", "names for `platform` in the inventory")]),
+    (
+        "inventory",
+        &[
+            ("portcullis inventory import ~/.ssh/config", "what would change"),
+            ("portcullis inventory import hosts.yml --write", "take Ansible's, or Nornir's"),
+        ],
+    ),
+    (
+        "inventory import",
+        &[
+            ("portcullis inventory import ~/.ssh/config --platform linux --login keys", "what would change"),
+            ("portcullis inventory import sites/ --prune --write", "as Ansible has it, and no others"),
+            ("portcullis inventory import netbox.csv --label source=netbox --write", "a table"),
+        ],
+    ),
     (
         "textfsm",
         &[("cat out | portcullis textfsm parse --platform linux --command arp --templates ntc", "records")],

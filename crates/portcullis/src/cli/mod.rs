@@ -13,6 +13,7 @@ mod doctor;
 mod examples;
 mod health;
 mod install;
+mod inventory;
 mod keys;
 mod out;
 mod probe;
@@ -102,6 +103,9 @@ enum Command {
     /// Ask network devices, and trust their host keys
     #[command(subcommand)]
     Devices(devices::DevicesCommand),
+    /// Take network devices from where they are kept already
+    #[command(subcommand)]
+    Inventory(inventory::InventoryCommand),
     /// List the changes that wait for approval
     Pending,
     /// Approve a change, after reading its plan
@@ -174,6 +178,7 @@ async fn run(cli: Cli, out: &Out) -> Result<(), Failure> {
         Command::Audit(command) => audit::run(&command, globals, out).await,
         Command::Upstream(command) => upstream::run(command, globals, out).await,
         Command::Devices(command) => devices::run(command, globals, out).await,
+        Command::Inventory(command) => Box::pin(inventory::run(command, globals, out)).await,
         Command::Pending => changes::pending(globals, out).await,
         Command::Approve(args) => changes::approve(args, globals, out).await,
         Command::Deny(args) => changes::deny(args, globals, out).await,

@@ -1,15 +1,32 @@
-//! Another tool server in the text of a configuration, whose other lines stay as they are.
+//! Another tool server, or another file of devices, in the text of a configuration, whose other lines stay as they are.
 
 use serde_json::{Map, Value};
 
 use super::yaml::{self, Content, Node};
 
-const SECTION: &str = "upstreams";
-
 /// The text with a tool server more.
 ///
 /// Error: a sentence, where there is no place for it: `upstreams` is written in one line, or has one of this name.
 pub(crate) fn with_upstream(text: &str, name: &str, server: &Map<String, Value>) -> Result<String, String> {
+    with_entry(text, "upstreams", name, &|indent| lines(name, server, indent))
+}
+
+/// The text with a file of devices, where it names none yet.
+///
+/// Error: a sentence, where there is no place for it, likewise.
+pub(crate) fn with_inventory_file(text: &str, file: &str) -> Result<String, String> {
+    let files = Value::from(vec![file]);
+    let line = |indent: usize| format!("{:indent$}inventory_files: {files}\n", "");
+    with_entry(text, "devices", "inventory_files", &line)
+}
+
+/// The text with an entry more at the head of a section; `lines` are those of the entry, so far indented.
+fn with_entry(
+    text: &str,
+    section: &str,
+    name: &str,
+    lines: &dyn Fn(usize) -> String,
+) -> Result<String, String> {
     let parsed = yaml::parse(text).map_err(|problem| problem.text)?;
     let entries = match parsed.tree.map(|tree| tree.content) {
         Some(Content::Map(entries)) => entries,
@@ -17,34 +34,34 @@ pub(crate) fn with_upstream(text: &str, name: &str, server: &Map<String, Value>)
         Some(_) => return Err("the file is no mapping".to_owned()),
     };
     let whole = if text.is_empty() || text.ends_with('\n') { text.to_owned() } else { format!("{text}\n") };
-    let Some((key, section)) = entries.into_iter().find(|(key, _)| key.text == SECTION) else {
+    let Some((key, found)) = entries.into_iter().find(|(key, _)| key.text == section) else {
         let gap = if whole.is_empty() { "" } else { "\n" };
-        return Ok(format!("{whole}{gap}{SECTION}:\n{}", lines(name, server, 2)));
+        return Ok(format!("{whole}{gap}{section}:\n{}", lines(2)));
     };
-    let (before_line, indent) = place(&section, key.place.line, name)?;
+    let (before_line, indent) = place(section, &found, key.place.line, name)?;
     let mut edited = String::with_capacity(whole.len() + 256);
     let mut all = whole.split_inclusive('\n');
     all.by_ref().take(before_line as usize - 1).for_each(|line| edited.push_str(line));
-    edited.push_str(&lines(name, server, indent));
+    edited.push_str(&lines(indent));
     all.for_each(|line| edited.push_str(line));
     Ok(edited)
 }
 
 /// The line that it comes before, from 1, and how far it is indented.
-fn place(section: &Node, key_line: u32, name: &str) -> Result<(u32, usize), String> {
-    let servers = match &section.content {
+fn place(section: &str, found: &Node, key_line: u32, name: &str) -> Result<(u32, usize), String> {
+    let entries = match &found.content {
         Content::Scalar(Value::Null) => return Ok((key_line + 1, 2)),
-        Content::Map(servers) => servers,
-        Content::Scalar(_) | Content::List(_) => return Err(format!("`{SECTION}` is no mapping")),
+        Content::Map(entries) => entries,
+        Content::Scalar(_) | Content::List(_) => return Err(format!("`{section}` is no mapping")),
     };
-    if servers.iter().any(|(key, _)| key.text == name) {
-        return Err(format!("there is a tool server {name:?} already"));
+    if entries.iter().any(|(key, _)| key.text == name) {
+        return Err(format!("`{section}` has {name:?} already"));
     }
-    match servers.first() {
+    match entries.first() {
         Some((first, _)) if first.place.line > key_line => {
             Ok((first.place.line, first.place.column as usize - 1))
         }
-        _ => Err(format!("`{SECTION}` is written in one line, which is not edited")),
+        _ => Err(format!("`{section}` is written in one line, which is not edited")),
     }
 }
 
@@ -68,7 +85,7 @@ mod tests {
     use super::*;
 
     fn value(text: &str) -> Value {
-        let examined = super::super::examine_text("t", text, PathBuf::from("."), &|_| None);
+        let examined = super::super::examine_text("t", text, PathBuf::from("."), None, &|_| None);
         examined.map_or(json!({}), |examined| examined.loaded.value)
     }
 
@@ -110,6 +127,14 @@ mod tests {
                 reads: ["*"]
         "##]]
         .assert_eq(&edited);
+    }
+
+    #[test]
+    fn a_file_of_devices_is_named() {
+        let edited = with_inventory_file("devices:\n    logins: {}\nlog: {}\n", "in ventory.yaml").unwrap();
+        assert_eq!(edited, "devices:\n    inventory_files: [\"in ventory.yaml\"]\n    logins: {}\nlog: {}\n");
+        let error = with_inventory_file("devices:\n  inventory_files: []\n", "x").unwrap_err();
+        assert_eq!(error, "`devices` has \"inventory_files\" already");
     }
 
     #[test]

@@ -80,28 +80,33 @@ impl Document {
         self.spots.insert(pointer.to_owned(), spot);
     }
 
-    /// Sets a member that another file has, unless it is there; the objects above it are made. It is never shown, and what
-    /// is wrong with it is told at the member `from`, which names the file.
-    pub(crate) fn lay_under(&mut self, pointer: &str, value: Value, from: &str) {
+    /// Sets a member that another file has, unless it is there; the objects above it are made. What is wrong with it is told
+    /// at the member `from`, which names the file; `expanded` says whether it may be shown.
+    pub(crate) fn lay_under(&mut self, pointer: &str, value: Value, from: &str, expanded: Expanded) {
         if self.value.pointer(pointer).is_some() {
             return;
         }
         let place = self.spot(from).and_then(|spot| spot.value);
-        self.mark(pointer, &value, place);
+        self.mark(pointer, &value, place, expanded);
         self.put(pointer, value);
     }
 
-    /// Notes of a value and of all in it that it came from outside the file.
-    fn mark(&mut self, pointer: &str, value: &Value, place: Option<Place>) {
+    /// Notes of a value and of all in it that it came from another file.
+    fn mark(&mut self, pointer: &str, value: &Value, place: Option<Place>, expanded: Expanded) {
         match value {
             Value::Object(members) => {
-                members.iter().for_each(|(name, member)| self.mark(&child(pointer, name), member, place));
+                members
+                    .iter()
+                    .for_each(|(name, member)| self.mark(&child(pointer, name), member, place, expanded));
             }
             Value::Array(items) => {
-                items.iter().enumerate().for_each(|(i, item)| self.mark(&child(pointer, i), item, place));
+                items
+                    .iter()
+                    .enumerate()
+                    .for_each(|(i, item)| self.mark(&child(pointer, i), item, place, expanded));
             }
             _ => {
-                let spot = Spot { key: None, value: place, variable: None, expanded: Expanded::Quoted };
+                let spot = Spot { key: None, value: place, variable: None, expanded };
                 self.spots.insert(pointer.to_owned(), spot);
             }
         }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use tool::{ToolName, json::push_pointer};
 
 use super::{
-    document::Document,
+    document::{Document, Expanded},
     expand::{Expansion, Lookup, expand},
     io_sentence,
     problem::Problem,
@@ -192,7 +192,7 @@ fn lay(document: &mut Document, from: &str, server: &str, section: Value) {
     for (name, member) in members {
         let mut at = at.clone();
         push_pointer(&mut at, &name);
-        document.lay_under(&at, member, from);
+        document.lay_under(&at, member, from, Expanded::Quoted);
     }
 }
 

@@ -10,6 +10,7 @@ mod environment;
 mod examine;
 mod expand;
 mod import;
+mod inventories;
 mod problem;
 mod schema;
 mod sections;
@@ -25,6 +26,7 @@ use serde_json::Value;
 pub(crate) use environment::{examine_environment, from_environment};
 pub(crate) use examine::Examined;
 pub(crate) use expand::Lookup;
+pub(crate) use inventories::Instead;
 pub(crate) use problem::{Colours, Problems};
 pub(crate) use schema::schema;
 pub(crate) use sections::{BootstrapKey, Config, LogConfig, LogFormat, LogLevel, ShownAs, unknown};
@@ -63,7 +65,7 @@ pub(crate) fn load(path: &Path, lookup: Lookup<'_>) -> Result<Loaded, Problems> 
 
 /// The same for a file that would have this text.
 pub(crate) fn load_as(path: &Path, text: &str, lookup: Lookup<'_>) -> Result<Loaded, Problems> {
-    checked(examine_as(path, text, lookup)?)
+    checked(examine_as(path, text, None, lookup)?)
 }
 
 fn checked(mut examined: Examined) -> Result<Loaded, Problems> {
@@ -83,16 +85,22 @@ pub(crate) fn examine(path: &Path, lookup: Lookup<'_>) -> Result<Examined, Probl
         let at = e.utf8_error().valid_up_to();
         Problems::single(&name, format!("the file is not UTF-8 text: byte {at} is wrong"))
     })?;
-    examine_as(path, &text, lookup)
+    examine_as(path, &text, None, lookup)
 }
 
-fn examine_as(path: &Path, text: &str, lookup: Lookup<'_>) -> Result<Examined, Problems> {
+/// Takes a file that would have this text, and would find another file as that would be.
+pub(crate) fn examine_as(
+    path: &Path,
+    text: &str,
+    instead: Option<Instead<'_>>,
+    lookup: Lookup<'_>,
+) -> Result<Examined, Problems> {
     let base_dir = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),
     };
     let base_dir = std::path::absolute(&base_dir).unwrap_or(base_dir);
-    let mut examined = examine_text(&path.display().to_string(), text, base_dir, lookup)?;
+    let mut examined = examine_text(&path.display().to_string(), text, base_dir, instead, lookup)?;
     examined.loaded.file = Some(path.to_owned());
     examined.loaded.takes_placeholders = secrets::placeholders_allowed(lookup);
     Ok(examined)
@@ -103,6 +111,7 @@ pub(crate) fn examine_text(
     name: &str,
     text: &str,
     base_dir: PathBuf,
+    instead: Option<Instead<'_>>,
     lookup: Lookup<'_>,
 ) -> Result<Examined, Problems> {
     let fail = |problem| Problems::sorted(name, text, vec![problem]);
@@ -115,7 +124,10 @@ pub(crate) fn examine_text(
     let (mut document, mut problems) = Document::from_tree(tree, lookup);
     let unknown: Vec<String> = problems.iter().map(|problem| problem.pointer.clone()).collect();
     problems.extend(parsed.problems);
-    let (imported, wrong) = import::servers(&mut document, &base_dir, lookup);
+    let (mut imported, mut wrong) = import::servers(&mut document, &base_dir, lookup);
+    let (files, more) = inventories::lay(&mut document, &base_dir, instead);
+    imported.extend(files);
+    wrong.extend(more);
     let wrong = wrong.into_iter().map(|problem| document.locate(problem, On::Value));
     problems.extend(wrong);
     let mut examined = Examined::new((name, text), document, problems, &unknown, base_dir)?;
@@ -151,7 +163,13 @@ pub(crate) fn locate_faults(loaded: &Loaded, faults: Vec<tool::ConfigFault>, loo
     };
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let tree = yaml::parse(&text).ok().and_then(|parsed| parsed.tree);
-    let document = tree.map(|tree| Document::from_tree(tree, lookup).0);
+    let document = tree.map(|tree| {
+        let mut document = Document::from_tree(tree, lookup).0;
+        // Whatever is wrong with these files was told when they were read.
+        drop(import::servers(&mut document, &loaded.base_dir, lookup));
+        drop(inventories::lay(&mut document, &loaded.base_dir, None));
+        document
+    });
     let list: Vec<Problem> = match document {
         Some(document) => problems.into_iter().map(|p| document.locate(p, On::Value)).collect(),
         None => problems,

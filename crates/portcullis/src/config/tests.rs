@@ -17,7 +17,7 @@ fn lookup(name: &str) -> Option<String> {
 }
 
 fn load(text: &str) -> Result<super::Loaded, Problems> {
-    examine_text("portcullis.yaml", text, PathBuf::from("/srv"), &lookup)?.whole()
+    examine_text("portcullis.yaml", text, PathBuf::from("/srv"), None, &lookup)?.whole()
 }
 
 /// The same from a real file, with the names in it checked as well.

@@ -83,6 +83,7 @@ fn routers_are_asked_as_their_operators_ask_them() {
     sessions_are_kept(&app);
     other_ways_in(&app, &lab);
     telnet_has_its_logins_in_the_session(&app);
+    platforms_are_found(&app);
     sessions_are_written_down(&app);
     many_are_asked_at_once(&app);
     rules_go_by_the_device(&app);
@@ -169,6 +170,15 @@ fn other_ways_in(app: &App, lab: &Lab) {
     let behind = ask(app, "behind", &["show version"]);
     assert!(behind["results"][0]["output"].as_str().unwrap().contains("(r2)"), "{behind}");
     assert_eq!(lab.log(1).matches("Accepted password").count(), before + 1, "it went through r1");
+}
+
+/// Routers say what they are, over SSH and over telnet; what the inventory says of them does not count.
+fn platforms_are_found(app: &App) {
+    for device in ["r1", "vty"] {
+        let found = app.done("detect_platform", &json!({ "device_ip": device }));
+        assert_eq!((&found["platform"], &found["also"]), (&json!("frr"), &json!([])), "{found}");
+        assert!(found["shown"]["line"].as_str().unwrap().starts_with("FRRouting "), "{found}");
+    }
 }
 
 /// A daemon's own terminal asks for a password, and for another one before it shows its configuration.

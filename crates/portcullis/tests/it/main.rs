@@ -25,6 +25,7 @@ mod fuzzer;
 mod gateway_suites;
 mod house;
 mod http;
+mod inventory;
 mod limits;
 mod login;
 mod mcp;

@@ -87,4 +87,22 @@ fn devices_of_many_platforms_print_what_they_should() {
     assert!(devices.len() >= 41, "{known}");
     wrong.retain(|line| !CANNOT.iter().any(|name| line.starts_with(name)));
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), devices.len(), wrong.join("\n"));
+    detected(&app, &devices);
+}
+
+/// FakeNOS has recorded what about half of them say of themselves: these are found out, and none is taken for another.
+fn detected(app: &App, devices: &Map<String, Value>) {
+    let found = app.cli(&["devices", "detect", "--all", "--json"]);
+    let found: Vec<Value> =
+        serde_json::from_str(&found.out).unwrap_or_else(|error| panic!("{error}: {found:?}"));
+    let (mut right, mut wrong) = (Vec::new(), Vec::new());
+    for one in &found {
+        match (&one["platform"], &one["configured"]) {
+            (Value::Null, _) => {}
+            (platform, configured) if platform == configured => right.push(one["device"].as_str().unwrap()),
+            _ => wrong.push(one.to_string()),
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(right.len() >= 20, "{} of {}: {right:?}", right.len(), devices.len());
 }

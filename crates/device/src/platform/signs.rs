@@ -1,0 +1,48 @@
+//! What tells platforms apart: what devices of each answer when they are asked what they are.
+
+use std::sync::OnceLock;
+
+use regex::bytes::Regex;
+
+use super::{Platform, compiled, known};
+
+/// What a device of one platform answers.
+#[derive(Debug)]
+pub(crate) struct Sign {
+    /// The name of the platform.
+    pub(crate) platform: &'static str,
+    /// What is asked.
+    pub(crate) ask: &'static str,
+    /// What a line of the answer fits.
+    pub(crate) line: Regex,
+}
+
+impl Sign {
+    /// The line of an answer that shows it.
+    pub(crate) fn shown_in<'a>(&self, answer: &'a str) -> Option<&'a str> {
+        answer.lines().map(str::trim).find(|line| self.line.is_match(line.as_bytes()))
+    }
+}
+
+/// Every sign, by the name of its platform.
+pub(crate) fn signs() -> &'static [Sign] {
+    static SIGNS: OnceLock<Vec<Sign>> = OnceLock::new();
+    SIGNS.get_or_init(|| {
+        let of_own_name = known().iter().filter(|(name, known)| name.as_str() == known.name());
+        let all = of_own_name
+            .flat_map(|(_, known)| known.definition.detect.iter().map(move |sign| (known.name(), sign)));
+        all.map(|(platform, sign)| match compiled(&sign.line) {
+            Ok(line) => Sign { platform, ask: &sign.ask, line },
+            // The files are part of the program, and a test compiles them all.
+            Err(error) => unreachable!("{platform}: {error}"),
+        })
+        .collect()
+    })
+}
+
+impl Platform {
+    /// Whether a line may be the prompt of a device of this platform.
+    pub(crate) fn may_prompt(&self, line: &str) -> bool {
+        self.modes.iter().any(|mode| mode.prompt.is_match(line.as_bytes()))
+    }
+}

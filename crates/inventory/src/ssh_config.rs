@@ -1,0 +1,115 @@
+//! The configuration of the OpenSSH client: every `Host` that is no pattern is a device.
+
+use std::io::Cursor;
+
+use ssh2_config::{HostParams, ParseRule, SshConfig};
+
+use crate::{Found, Host, ImportError, fit};
+
+/// What devices offer only where they are old, by how old.
+const LEGACY: &[&str] =
+    &["diffie-hellman-group1-sha1", "ssh-dss", "3des-cbc", "arcfour", "hmac-md5", "blowfish-cbc"];
+const COMPAT: &[&str] = &[
+    "diffie-hellman-group14-sha1",
+    "diffie-hellman-group-exchange-sha1",
+    "ssh-rsa",
+    "aes128-cbc",
+    "aes192-cbc",
+    "aes256-cbc",
+    "hmac-sha1",
+];
+
+/// Reads the configuration of a client, with what it includes.
+///
+/// Error: a line that cannot be read.
+pub(crate) fn read(text: &str) -> Result<Found, ImportError> {
+    let mut found = Found::default();
+    let (kept, matches) = without_match(text);
+    if matches > 0 {
+        found
+            .notes
+            .say(format!("{matches} `Match` blocks are not taken: what they say holds only when connecting"));
+    }
+    let rules = ParseRule::ALLOW_UNKNOWN_FIELDS | ParseRule::ALLOW_UNSUPPORTED_FIELDS;
+    let config = SshConfig::default().parse(&mut Cursor::new(kept), rules).map_err(|error| {
+        ImportError(format!("the configuration of the SSH client cannot be read: {error}"))
+    })?;
+    let is_pattern = |name: &str| name.contains(['*', '?']);
+    let named = config.get_hosts().iter().flat_map(|host| &host.pattern);
+    let named: Vec<&str> = named.filter(|one| !one.negated).map(|one| one.pattern.as_str()).collect();
+    for name in named.into_iter().filter(|name| !is_pattern(name) && !name.is_empty()) {
+        let params = config.query(name);
+        let mut host = host(name, &params);
+        if params.unsupported_fields.keys().chain(params.ignored_fields.keys()).any(|field| is_command(field))
+        {
+            found.notes.add("`ProxyCommand` is not taken; `via` names the hops", name);
+        }
+        for hop in params.proxy_jump.iter().flatten().filter(|hop| *hop != "none") {
+            let hop = add_hop(hop, &config, &mut found);
+            host.via.push(hop);
+        }
+        found.hosts.insert(name.to_owned(), host);
+    }
+    if found.hosts.is_empty() {
+        found.notes.say("it names no host that is not a pattern");
+    }
+    Ok(found)
+}
+
+fn is_command(field: &str) -> bool {
+    field.eq_ignore_ascii_case("proxycommand")
+}
+
+fn host(name: &str, params: &HostParams) -> Host {
+    Host {
+        address: Some(params.host_name.as_deref().unwrap_or(name).replace("%h", name)),
+        port: params.port.filter(|port| *port != 22),
+        user: params.user.clone(),
+        algorithms: algorithms(params),
+        ..Host::default()
+    }
+}
+
+/// The profile that allows what the client was told to allow.
+fn algorithms(params: &HostParams) -> Option<&'static str> {
+    let lists = [&params.kex_algorithms, &params.host_key_algorithms, &params.ciphers, &params.mac];
+    let told = || lists.iter().filter(|list| !list.is_default()).flat_map(|list| list.algorithms());
+    let has = |names: &[&str]| told().any(|one| names.contains(&one.as_str()));
+    match (has(LEGACY), has(COMPAT)) {
+        (true, _) => Some("legacy"),
+        (false, true) => Some("compat"),
+        _ => None,
+    }
+}
+
+/// The device that a hop is: a `Host` of the same configuration, or one that is added: `user@host:port`.
+fn add_hop(hop: &str, config: &SshConfig, found: &mut Found) -> String {
+    let (user, name, port) = fit::hop(hop);
+    let mut known = host(name, &config.query(name));
+    known.user = user.map(str::to_owned).or(known.user);
+    known.port = port.or(known.port).filter(|port| *port != 22);
+    known.platform = Some("linux".to_owned());
+    found.hosts.entry(name.to_owned()).or_insert(known);
+    name.to_owned()
+}
+
+/// The text without its `Match` blocks, and how many there were.
+fn without_match(text: &str) -> (String, usize) {
+    let (mut kept, mut count, mut inside) = (String::with_capacity(text.len()), 0, false);
+    for line in text.lines() {
+        let word = line.trim_start().split([' ', '\t', '=']).next().unwrap_or_default().to_ascii_lowercase();
+        match word.as_str() {
+            "match" => {
+                inside = true;
+                count += 1;
+            }
+            "host" => inside = false,
+            _ => {}
+        }
+        if !inside {
+            kept.push_str(line);
+            kept.push('\n');
+        }
+    }
+    (kept, count)
+}
