@@ -15,8 +15,9 @@ use crate::{
     inventory::Device,
     kept::Kept,
     mask::masked,
+    outside,
     session::{Output, SessionError},
-    shapes::{CommandResult, QueryArguments, QueryResult, Status},
+    shapes::{CommandResult, QueryArguments, QueryAsArguments, QueryResult, Status},
     tape::Tape,
 };
 
@@ -25,6 +26,8 @@ pub(crate) struct Question<'a> {
     pub(crate) device: &'a Device,
     pub(crate) asked: QueryArguments,
     pub(crate) principal: Arc<str>,
+    /// On a session of its own, which nobody else gets.
+    pub(crate) is_apart: bool,
 }
 
 impl Room {
@@ -38,7 +41,38 @@ impl Room {
         let device = self.find(&asked.device_ip)?;
         let ends = permit.deadline().min(Instant::now() + Duration::from_secs(asked.timeout));
         let principal = Arc::clone(&permit.caller().principal);
-        let question = Question { device: &device, asked, principal };
+        let question = Question { device: &device, asked, principal, is_apart: false };
+        let ask = async |tape: &Arc<Tape>| self.ask(&question, tape).await;
+        self.taped(permit, talk, &device, ends, ask).await
+    }
+
+    /// The same with a login that came with the call, on a session that is closed after it.
+    pub(crate) async fn query_as(
+        &self,
+        permit: &Permit,
+        talk: &Talk,
+        asked: QueryAsArguments,
+    ) -> Result<QueryResult, DeviceError> {
+        let carried = outside::carried(permit.call(), &asked.device_ip, &asked.user);
+        let login = carried.ok_or_else(|| DeviceError::BadArgument {
+            pointer: "/user".to_owned(),
+            what: format!(
+                "no login of {:?} for {} came with the call; `POST /execute-commands` carries them",
+                asked.user, asked.device_ip
+            ),
+        })?;
+        let credential = Arc::new(outside::credential(login, permit.caller()));
+        let device = self.find_as(&asked.device_ip, asked.device_type.as_deref(), credential)?;
+        let device = Arc::new(device);
+        let ends = permit.deadline().min(Instant::now() + Duration::from_secs(asked.timeout));
+        let principal = Arc::clone(&permit.caller().principal);
+        let asked = QueryArguments {
+            device_ip: asked.device_ip,
+            commands: asked.commands,
+            timeout: asked.timeout,
+            parse: asked.parse,
+        };
+        let question = Question { device: &device, asked, principal, is_apart: true };
         let ask = async |tape: &Arc<Tape>| self.ask(&question, tape).await;
         self.taped(permit, talk, &device, ends, ask).await
     }
@@ -82,7 +116,10 @@ impl Room {
         let began = Instant::now();
         let timestamp = self.clock.now();
         let (device, asked) = (question.device, &question.asked);
-        let mut taken = self.pool.take(device, tape).await?;
+        let mut taken = match question.is_apart {
+            true => self.pool.take_apart(device, tape, self.pool.bounds()).await?,
+            false => self.pool.take(device, tape).await?,
+        };
         let (session_ms, session_reused) = (ms(began.elapsed()), !taken.is_new);
         let mut results = Vec::with_capacity(asked.commands.len());
         for command in &asked.commands {

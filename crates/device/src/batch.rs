@@ -13,17 +13,25 @@ use crate::{
     error::DeviceError,
     inventory::Device,
     shapes::{DeviceResult, RunArguments, RunResult},
-    tools::QUERY,
+    tools::{QUERY, QUERY_AS},
 };
+
+/// What is asked of one device.
+struct Wish {
+    tool: &'static str,
+    device: String,
+    host: String,
+    arguments: Value,
+}
 
 impl Room {
     /// Runs the commands on every chosen device.
     pub(crate) async fn run_many(&self, asked: &RunArguments, talk: &Talk) -> Result<RunResult, DeviceError> {
         let began = Instant::now();
-        let devices = self.chosen(asked)?;
-        let total = devices.len();
-        let one = |device: Arc<Device>| async move { self.one_of_many(&device, asked, talk).await };
-        let mut answers = stream::iter(devices).map(one).buffer_unordered(self.devices_at_once_max);
+        let wishes = self.wishes(asked)?;
+        let total = wishes.len();
+        let one = |wish: Wish| async move { self.one_of_many(wish, talk).await };
+        let mut answers = stream::iter(wishes).map(one).buffer_unordered(self.devices_at_once_max);
         let mut results = Vec::with_capacity(total);
         while let Some(result) = answers.next().await {
             let said = format!("{}: {}", result.device, if result.success { "done" } else { "failed" });
@@ -42,15 +50,12 @@ impl Room {
         })
     }
 
-    async fn one_of_many(&self, device: &Device, asked: &RunArguments, talk: &Talk) -> DeviceResult {
+    async fn one_of_many(&self, wish: Wish, talk: &Talk) -> DeviceResult {
         let began = Instant::now();
-        let arguments = json!({
-            "device_ip": device.name, "commands": asked.commands, "timeout": asked.timeout, "parse": asked.parse,
-        });
-        let answer = talk.calls().call(QUERY, arguments).await;
+        let answer = talk.calls().call(wish.tool, wish.arguments).await;
         let mut result = DeviceResult {
-            device: device.name.to_string(),
-            host: device.endpoint.host.clone(),
+            device: wish.device,
+            host: wish.host,
             success: false,
             results: Vec::new(),
             error: None,
@@ -67,6 +72,12 @@ impl Room {
                     result.results.clone_from(results);
                 }
             }
+            Err(fault) if wish.tool == QUERY_AS && fault.text.starts_with("Tool not found: ") => {
+                let text =
+                    "logins are not taken from your requests; it takes a role that allows `query_device_as`";
+                result.error_class = Some("denied".to_owned());
+                result.error = Some(text.to_owned());
+            }
             Err(fault) => {
                 let class = fault.details.as_ref().and_then(|details| details["error_class"].as_str());
                 result.error_class = Some(class.unwrap_or(fault.code.row().name).to_owned());
@@ -74,6 +85,37 @@ impl Room {
             }
         }
         result
+    }
+
+    /// What to ask of whom: the devices that are chosen, and those that come with a login.
+    fn wishes(&self, asked: &RunArguments) -> Result<Vec<Wish>, DeviceError> {
+        let has_logins = !asked.logins.is_empty();
+        let chooses = !(asked.devices.is_empty() && asked.groups.is_empty() && asked.labels.is_empty());
+        let arguments = |device: &str| {
+            json!({
+                "device_ip": device, "commands": asked.commands, "timeout": asked.timeout, "parse": asked.parse,
+            })
+        };
+        let devices = if has_logins && !chooses { Vec::new() } else { self.chosen(asked)? };
+        let mut wishes: Vec<Wish> = devices
+            .iter()
+            .map(|device| Wish {
+                tool: QUERY,
+                device: device.name.to_string(),
+                host: device.endpoint.host.clone(),
+                arguments: arguments(&device.name),
+            })
+            .collect();
+        for login in &asked.logins {
+            let mut arguments = arguments(&login.host);
+            arguments["user"] = Value::from(login.user.as_str());
+            if let Some(platform) = &login.device_type {
+                arguments["device_type"] = Value::from(platform.as_str());
+            }
+            let (device, host) = (login.host.clone(), login.host.clone());
+            wishes.push(Wish { tool: QUERY_AS, device, host, arguments });
+        }
+        Ok(wishes)
     }
 
     /// The devices that a call names, by name.

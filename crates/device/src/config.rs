@@ -34,6 +34,9 @@ pub struct Config {
     /// The most transcripts that are kept; the oldest go first.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub transcripts_max: usize,
+    /// Hosts outside the inventory that may be asked with a login that comes with the request: addresses and networks
+    /// (`192.0.2.0/24`), and names as they are written. It takes a role that allows `query_device_as` besides.
+    pub outside: Vec<String>,
     /// What may be sent to devices beyond what their platforms know as showing.
     pub commands: CommandsConfig,
     /// The longest wait for a connection and its keys, in milliseconds.
@@ -89,6 +92,7 @@ impl Default for Config {
             backups: PathBuf::from("backups"),
             transcripts: PathBuf::from("transcripts"),
             transcripts_max: 10_000,
+            outside: Vec::new(),
             commands: CommandsConfig::default(),
             connect_timeout_ms: 10_000,
             login_timeout_ms: 20_000,

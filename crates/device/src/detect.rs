@@ -38,16 +38,16 @@ impl Room {
             output_bytes_max: ANSWER_BYTES_MAX,
             ..self.pool.bounds()
         };
-        let mut live = self.pool.apart(&unknown, tape, bounds).await?;
-        let prompt = live.prompt().unwrap_or_default().to_owned();
+        let mut taken = self.pool.take_apart(&unknown, tape, bounds).await?;
+        let prompt = taken.prompt().unwrap_or_default().to_owned();
         let mut asked = Vec::new();
         let mut found = Vec::new();
         for ask in questions(&prompt).into_iter().take(QUESTIONS_MAX) {
             asked.push(ask.to_owned());
-            let answer = match live.run(&unknown, ask).await {
+            let answer = match self.pool.run(&unknown, &mut taken, ask).await {
                 Ok(answer) => answer.text,
                 // It asked something back, or took too long: the next question may do.
-                Err(_) if !live.is_lost() => continue,
+                Err(_) if !taken.is_lost() => continue,
                 Err(error) => return Err(error),
             };
             found = told(ask, &answer, &prompt);

@@ -72,6 +72,17 @@ impl Guard {
         }
     }
 
+    /// Forgets what holds no more, of logins that are no longer tried.
+    pub(crate) fn prune(&self) {
+        let now = Instant::now();
+        self.standing().retain(|_, standing| {
+            standing.refused.retain(|_, (until, _)| *until > now);
+            standing.is_proven || !standing.refused.is_empty() || Arc::strong_count(&standing.turn) > 1
+        });
+        let mut logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
+        logins.retain(|_, of_device| of_device.back().is_some_and(|at| now.duration_since(*at) < WINDOW));
+    }
+
     fn standing(&self) -> MutexGuard<'_, HashMap<String, Standing>> {
         self.credentials.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -12,6 +12,7 @@ use tool::{ConfigFault, Parts, Secret, json::push_pointer, nearest};
 
 use crate::{
     config::{Config, DeviceConfig, LoginConfig, Transport},
+    outside::Outside,
     platform::{self, Platform},
 };
 
@@ -62,6 +63,8 @@ impl Device {
 pub(crate) struct Inventory {
     devices: BTreeMap<Arc<str>, Arc<Device>>,
     groups: BTreeSet<String>,
+    outside: Outside,
+    known_hosts: KnownHosts,
 }
 
 impl Inventory {
@@ -78,6 +81,7 @@ impl Inventory {
             }
         }
         let known_hosts = KnownHosts::at(parts.base_dir.join(&config.known_hosts));
+        let outside = Outside::read(&config.outside, &mut faults);
         let mut devices = BTreeMap::new();
         for (name, device) in &config.inventory {
             let whole = Whole { name, device, config, credentials: &credentials, known_hosts: &known_hosts };
@@ -89,7 +93,7 @@ impl Inventory {
         if faults.is_empty() {
             let mentioned = config.inventory.values().flat_map(|device| device.groups.iter().cloned());
             let groups = config.groups.keys().cloned().chain(mentioned).collect();
-            return Ok(Self { devices, groups });
+            return Ok(Self { devices, groups, outside, known_hosts });
         }
         Err(faults)
     }
@@ -97,6 +101,33 @@ impl Inventory {
     /// Every device, by name.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Device>> {
         self.devices.values()
+    }
+
+    /// Whether there is a device of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.devices.contains_key(name)
+    }
+
+    /// A host outside the inventory, where it may be asked.
+    pub(crate) fn outside(
+        &self,
+        asked: &str,
+        platform: &'static Arc<Platform>,
+        credential: Arc<Credential>,
+    ) -> Option<Device> {
+        let endpoint = self.outside.endpoint(asked)?;
+        Some(Device {
+            name: asked.into(),
+            endpoint,
+            platform,
+            credential,
+            via: Vec::new(),
+            transport: Transport::Ssh,
+            algorithms: Algorithms::default(),
+            host_keys: HostKeys::Known(self.known_hosts.clone()),
+            groups: Vec::new(),
+            labels: BTreeMap::new(),
+        })
     }
 
     /// A device by its name, its host or `host:port`.

@@ -4,6 +4,7 @@
 //! device, and they reach it written out in full; nothing here answers a question that a device asks; secrets in outputs
 //! are masked before anything else sees them; a refused login is not tried again for a while.
 
+mod alerts;
 mod ask;
 mod backup;
 mod batch;
@@ -17,6 +18,7 @@ mod live;
 mod look;
 mod mask;
 mod normal;
+mod outside;
 mod platform;
 mod pool;
 mod session;
@@ -42,6 +44,7 @@ use tool::{
 
 pub use crate::config::{CommandsConfig, Config, DeviceConfig, GroupConfig, LoginConfig, Transport};
 use crate::{
+    alerts::Alerts,
     error::DeviceError,
     inventory::{Device, Inventory},
     kept::Shelf,
@@ -86,6 +89,7 @@ pub fn open(config: &Config, parts: &Parts) -> Result<Arc<dyn Provider>, Vec<Con
         deny,
         templates,
         shelf: Shelf::default(),
+        alerts: Alerts::default(),
         clock: Arc::clone(&parts.clock),
         backups: parts.base_dir.join(&config.backups),
         transcripts: parts.base_dir.join(&config.transcripts),
@@ -125,6 +129,7 @@ struct Room {
     deny: GlobSet,
     templates: Option<Library>,
     shelf: Shelf,
+    alerts: Alerts,
     clock: Arc<dyn Clock>,
     backups: PathBuf,
     transcripts: PathBuf,
@@ -138,10 +143,12 @@ struct Room {
 impl Room {
     /// A device by any of its names.
     fn find(&self, asked: &str) -> Result<Arc<Device>, DeviceError> {
-        self.inventory.find(asked).cloned().ok_or_else(|| DeviceError::NotFound {
-            asked: asked.to_owned(),
-            near: self.inventory.nearest(asked).map(str::to_owned),
-        })
+        self.inventory.find(asked).cloned().ok_or_else(|| self.not_found(asked))
+    }
+
+    fn not_found(&self, asked: &str) -> DeviceError {
+        let near = self.inventory.nearest(asked).map(str::to_owned);
+        DeviceError::NotFound { asked: asked.to_owned(), near }
     }
 
     /// A command as it is sent, where it may be.
@@ -199,7 +206,7 @@ impl Room {
 
     /// Trusts the key that a device shows, where it is the one that was meant.
     async fn trust(&self, asked: &TrustArguments) -> Result<TrustResult, DeviceError> {
-        let device = self.find(&asked.device_ip)?;
+        let device = self.find_any(&asked.device_ip)?;
         let ssh::HostKeys::Known(known) = &device.host_keys else {
             let what = format!("the host key of {} is pinned in the configuration (`host_key`)", device.name);
             return Err(DeviceError::BadArgument { pointer: "/device_ip".to_owned(), what });
@@ -295,11 +302,24 @@ impl Provider for Devices {
         Arc::clone(&self.tools)
     }
 
-    fn target(&self, _tool: &Tool, arguments: &mut Value) -> Result<String, Fault> {
+    fn target(&self, tool: &Tool, arguments: &mut Value) -> Result<String, Fault> {
+        if let Some(alert) = arguments.get("alert").and_then(Value::as_object) {
+            let device = alerts::device_of(alert, &self.room.inventory);
+            return Ok(
+                device.map_or_else(|| tools::SOURCE.to_owned(), |device| format!("device:{}", device.name))
+            );
+        }
         let Some(asked) = arguments.get("device_ip").and_then(Value::as_str) else {
             return Ok(tools::SOURCE.to_owned());
         };
-        let device = self.room.find(asked)?;
+        let device = match tool.name.as_str() {
+            tools::QUERY_AS => {
+                let platform = arguments.get("device_type").and_then(Value::as_str);
+                Arc::new(self.room.find_as(asked, platform, Arc::new(outside::nobody()))?)
+            }
+            tools::TRUST | tools::REACH => self.room.find_any(asked)?,
+            _ => self.room.find(asked)?,
+        };
         if let Some(commands) = arguments.get_mut("commands").and_then(Value::as_array_mut) {
             for (index, command) in commands.iter_mut().enumerate() {
                 let typed = command.as_str().unwrap_or_default();
@@ -314,9 +334,10 @@ impl Provider for Devices {
         let value = match permit.tool().name.as_str() {
             tools::LIST => json!(room.list(&permit.parse::<ListArguments>()?)),
             tools::QUERY => json!(room.query(&permit, &talk, permit.parse()?).await?),
+            tools::QUERY_AS => json!(room.query_as(&permit, &talk, permit.parse()?).await?),
             tools::RUN => json!(room.run_many(&permit.parse::<RunArguments>()?, &talk).await?),
             tools::REACH => {
-                let device = room.find(&permit.parse::<ReachArguments>()?.device_ip)?;
+                let device = room.find_any(&permit.parse::<ReachArguments>()?.device_ip)?;
                 json!(room.reach(&device).await)
             }
             tools::CONFIG => {
@@ -361,6 +382,8 @@ impl Provider for Devices {
                 let read = room.transcript(&asked.request_id)?;
                 json!(read)
             }
+            tools::ALERT => json!(room.alert(&permit, permit.parse()?)),
+            tools::ALERTS => json!(room.list_alerts(&permit.parse()?)?),
             tools::DETECT => {
                 let device = room.find(&permit.parse::<ReachArguments>()?.device_ip)?;
                 let detect = async |tape: &Arc<tape::Tape>| room.detect(&device, tape).await;
@@ -376,7 +399,7 @@ impl Provider for Devices {
     }
 
     fn attributes(&self, target: &str) -> Option<(&'static str, Value)> {
-        let device = self.room.inventory.find(target.strip_prefix("device:")?)?;
+        let device = self.room.find_any(target.strip_prefix("device:")?).ok()?;
         Some(("device", device.attributes()))
     }
 

@@ -56,35 +56,14 @@ struct Slot {
 pub(crate) struct Taken {
     slot: Arc<Slot>,
     live: Live,
+    bounds: Bounds,
     _place: OwnedSemaphorePermit,
     /// It was made for this.
     pub(crate) is_new: bool,
     /// Something was run on it since.
     is_used: bool,
-}
-
-/// A session of its own; dropped, it is closed.
-pub(crate) struct Apart {
-    live: Live,
-    bounds: Bounds,
-    _place: OwnedSemaphorePermit,
-}
-
-impl Apart {
-    /// The prompt that it shows.
-    pub(crate) fn prompt(&self) -> Option<&str> {
-        self.live.prompt()
-    }
-
-    /// Runs one command.
-    pub(crate) async fn run(&mut self, device: &Device, command: &str) -> Result<Output, DeviceError> {
-        self.live.run(device, command, &self.bounds).await
-    }
-
-    /// True once nothing more can be run on it.
-    pub(crate) fn is_lost(&self) -> bool {
-        self.live.is_lost()
-    }
+    /// It is closed after this, and not given back.
+    is_apart: bool,
 }
 
 impl Pool {
@@ -132,11 +111,27 @@ impl Pool {
             let fresh = live.used.elapsed() < PROBE_AFTER && !live.is_lost();
             if fresh || live.is_alive(PROBE_MAX).await {
                 live.tape = Arc::clone(tape);
-                return Ok(Taken { slot, live, _place: place, is_new: false, is_used: false });
+                return Ok(Taken {
+                    slot,
+                    live,
+                    bounds: self.bounds,
+                    _place: place,
+                    is_new: false,
+                    is_used: false,
+                    is_apart: false,
+                });
             }
         }
         let live = self.open(device, &slot, tape, self.bounds).await?;
-        Ok(Taken { slot, live, _place: place, is_new: true, is_used: false })
+        Ok(Taken {
+            slot,
+            live,
+            bounds: self.bounds,
+            _place: place,
+            is_new: true,
+            is_used: false,
+            is_apart: false,
+        })
     }
 
     /// The bounds of sessions.
@@ -145,16 +140,16 @@ impl Pool {
     }
 
     /// A session of its own that nobody uses after it, in a place of the device.
-    pub(crate) async fn apart(
+    pub(crate) async fn take_apart(
         &self,
         device: &Device,
         tape: &Arc<Tape>,
         bounds: Bounds,
-    ) -> Result<Apart, DeviceError> {
+    ) -> Result<Taken, DeviceError> {
         let slot = self.slot(device);
         let place = self.place(device, &slot).await?;
         let live = self.open(device, &slot, tape, bounds).await?;
-        Ok(Apart { live, bounds, _place: place })
+        Ok(Taken { slot, live, bounds, _place: place, is_new: true, is_used: false, is_apart: true })
     }
 
     /// Waits for a place among the sessions of a device.
@@ -173,7 +168,7 @@ impl Pool {
     ) -> Result<Output, DeviceError> {
         let was_idle = !taken.is_new && !taken.is_used;
         taken.is_used = true;
-        let output = taken.live.run(device, command, &self.bounds).await;
+        let output = taken.live.run(device, command, &taken.bounds).await;
         let again = match &output {
             Err(error) if error.is_stale() => was_idle,
             Err(DeviceError::Ssh { source: SshError::Refused { .. }, .. }) => {
@@ -186,14 +181,16 @@ impl Pool {
             return output;
         }
         self.renew(device, taken).await?;
-        taken.live.run(device, command, &self.bounds).await
+        taken.live.run(device, command, &taken.bounds).await
     }
 
     /// Puts a new session in the place of one that has died. What was idle for as long is closed.
     pub(crate) async fn renew(&self, device: &Device, taken: &mut Taken) -> Result<(), DeviceError> {
-        lock(&taken.slot.idle).clear();
+        if !taken.is_apart {
+            lock(&taken.slot.idle).clear();
+        }
         let tape = Arc::clone(&taken.live.tape);
-        taken.live = self.open(device, &taken.slot, &tape, self.bounds).await?;
+        taken.live = self.open(device, &taken.slot, &tape, taken.bounds).await?;
         taken.is_new = true;
         Ok(())
     }
@@ -304,10 +301,12 @@ impl Pool {
 
     /// Closes what has been idle for too long or has died. Asked again and again from the background.
     pub(crate) fn prune(&self) {
-        let slots: Vec<Arc<Slot>> = lock(&self.devices).values().cloned().collect();
-        for slot in slots {
-            lock(&slot.idle).retain(|live| self.may_stay(live));
-        }
+        let mut devices = lock(&self.devices);
+        devices.values().for_each(|slot| lock(&slot.idle).retain(|live| self.may_stay(live)));
+        // Of hosts outside the inventory nothing is kept.
+        devices.retain(|name, slot| Arc::strong_count(slot) > 1 || self.inventory.has(name));
+        drop(devices);
+        self.guard.prune();
     }
 
     /// How often that is worth it.
@@ -332,9 +331,14 @@ impl Taken {
         self.live.is_lost()
     }
 
+    /// The prompt that it shows.
+    pub(crate) fn prompt(&self) -> Option<&str> {
+        self.live.prompt()
+    }
+
     /// Gives it back for the next one.
     pub(crate) fn give_back(self) {
-        if !self.live.is_lost() {
+        if !self.live.is_lost() && !self.is_apart {
             lock(&self.slot.idle).push(self.live);
         }
     }

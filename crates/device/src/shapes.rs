@@ -1,11 +1,15 @@
 //! What the tools of this room take and answer.
 
+mod alerts;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tool::Timestamp;
+
+pub(crate) use alerts::{AlertArguments, AlertResult, AlertsArguments, AlertsResult, KeptAlert};
 
 use crate::{
     normal::{Analysis, Message, Route, Severity},
@@ -50,6 +54,31 @@ pub(crate) struct QueryArguments {
     #[schemars(length(min = 1, max = 255))]
     pub(crate) device_ip: String,
     /// Commands that show something, in order. They may be abbreviated; what counts is what they stand for.
+    #[schemars(length(min = 1))]
+    pub(crate) commands: Vec<String>,
+    /// The longest that all of it may take, in seconds.
+    #[serde(default = "query_seconds")]
+    pub(crate) timeout: u64,
+    /// Makes outputs into records, where there is a template for the command.
+    #[serde(default)]
+    pub(crate) parse: bool,
+}
+
+/// What `query_device_as` takes.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct QueryAsArguments {
+    /// The device: its name in the inventory, its host or its address, or a host of `devices.outside`.
+    #[schemars(length(min = 1, max = 255))]
+    pub(crate) device_ip: String,
+    /// The platform of a host outside the inventory; `cisco_ios` where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub(crate) device_type: Option<String>,
+    /// The user whose login came with the call.
+    #[schemars(length(min = 1, max = 255))]
+    pub(crate) user: String,
+    /// Commands that show something, in order.
     #[schemars(length(min = 1))]
     pub(crate) commands: Vec<String>,
     /// The longest that all of it may take, in seconds.
@@ -138,6 +167,9 @@ pub(crate) struct RunArguments {
     /// Devices by name, host or address; `*` and `?` stand for any characters of a name.
     #[serde(default)]
     pub(crate) devices: Vec<String>,
+    /// Devices that are asked with logins which came with the call. Only `POST /execute-commands` carries logins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) logins: Vec<AskedAs>,
     /// Every device of these groups.
     #[serde(default)]
     pub(crate) groups: Vec<String>,
@@ -153,6 +185,20 @@ pub(crate) struct RunArguments {
     /// Makes outputs into records, where there is a template for the command.
     #[serde(default)]
     pub(crate) parse: bool,
+}
+
+/// A device that is asked with a login which came with the call.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AskedAs {
+    /// The device: its name in the inventory, its host or its address, or a host of `devices.outside`.
+    pub(crate) host: String,
+    /// The platform of a host outside the inventory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub(crate) device_type: Option<String>,
+    /// The user whose login came with the call.
+    pub(crate) user: String,
 }
 
 /// What `run_show_commands` answers.

@@ -9,11 +9,12 @@ use tool::{Audience, Breaks, Effect, Hygiene, Repeats, Tool, ToolName};
 use crate::{
     Config,
     shapes::{
-        BackupArguments, BackupResult, BackupShowArguments, BackupShowResult, ConfigArguments, ConfigResult,
-        DetectResult, GrepArguments, GrepResult, InterfaceArguments, InterfaceResult, ListArguments,
-        ListResult, LogArguments, LogResult, QueryArguments, QueryResult, ReachArguments, ReachResult,
-        RouteArguments, RouteResult, RunArguments, RunResult, TranscriptArguments, TranscriptResult,
-        TrustArguments, TrustResult,
+        AlertArguments, AlertResult, AlertsArguments, AlertsResult, BackupArguments, BackupResult,
+        BackupShowArguments, BackupShowResult, ConfigArguments, ConfigResult, DetectResult, GrepArguments,
+        GrepResult, InterfaceArguments, InterfaceResult, ListArguments, ListResult, LogArguments, LogResult,
+        QueryArguments, QueryAsArguments, QueryResult, ReachArguments, ReachResult, RouteArguments,
+        RouteResult, RunArguments, RunResult, TranscriptArguments, TranscriptResult, TrustArguments,
+        TrustResult,
     },
 };
 
@@ -21,9 +22,12 @@ use crate::{
 pub(crate) const SOURCE: &str = "devices";
 pub(crate) const LIST: &str = "list_devices";
 pub(crate) const QUERY: &str = "query_device";
+pub(crate) const QUERY_AS: &str = "query_device_as";
 pub(crate) const RUN: &str = "run_show_commands";
 pub(crate) const REACH: &str = "device_reachability";
 pub(crate) const DETECT: &str = "detect_platform";
+pub(crate) const ALERT: &str = "device_alert";
+pub(crate) const ALERTS: &str = "list_alerts";
 pub(crate) const GREP: &str = "output_grep";
 pub(crate) const TRUST: &str = "devices_trust";
 pub(crate) const TRANSCRIPT: &str = "session_transcript";
@@ -51,7 +55,19 @@ const QUERY_SECONDS_MAX: u64 = 600;
 
 /// The tools, as the configuration has them.
 pub(crate) fn table(config: &Config) -> Arc<[Arc<Tool>]> {
-    let tools = [list(), query(config), run(), reach(config), detect(), grep(), trust(config), transcript()];
+    let tools = [
+        list(),
+        query(config),
+        query_as(config),
+        run(),
+        reach(config),
+        detect(),
+        alert(),
+        alerts(),
+        grep(),
+        trust(config),
+        transcript(),
+    ];
     let tools = tools.into_iter().chain(looks(config));
     // Each device is bounded by itself, and a batch by how many it asks at once; beside one there is room for others.
     let places = u32::try_from(config.devices_at_once_max.saturating_mul(2).saturating_add(PLACES)).ok();
@@ -70,9 +86,13 @@ fn list() -> Tool {
 fn query(config: &Config) -> Tool {
     let about = "Runs commands that show something on one network device. Outputs come bounded, with secrets masked, and \
                  as records where `parse` asks for them.";
+    query_named(QUERY, config, about)
+}
+
+fn query_named(name: &str, config: &Config, about: &str) -> Tool {
     let mut input = schema::<QueryArguments>();
     bound_commands(&mut input);
-    let mut tool = base(QUERY, "Ask a network device", about, input);
+    let mut tool = base(name, "Ask a network device", about, input);
     tool.output = Some(Arc::new(schema::<QueryResult>()));
     tool.examples = vec![json!({"device_ip": "r1", "commands": ["show version"]})];
     tool.time_max = Duration::from_secs(QUERY_SECONDS_MAX);
@@ -81,12 +101,23 @@ fn query(config: &Config) -> Tool {
     tool
 }
 
+fn query_as(config: &Config) -> Tool {
+    let about = "Runs commands that show something on one network device, with a login that came with the call and is forgotten \
+                 after it. `POST /execute-commands` carries logins.";
+    let mut input = schema::<QueryAsArguments>();
+    bound_commands(&mut input);
+    let input = Arc::new(input);
+    let examples = vec![json!({"device_ip": "192.0.2.7", "user": "netops", "commands": ["show version"]})];
+    Tool { input, examples, audience: Audience::Admins, ..query_named(QUERY_AS, config, about) }
+}
+
 fn run() -> Tool {
     let about = "Runs commands that show something on many network devices at once, chosen by name, group or label. Every \
                  device appears in the answer, with its outputs or the reason why there are none.";
     let mut input = schema::<RunArguments>();
     bound_commands(&mut input);
     input["properties"]["devices"]["maxItems"] = json!(DEVICES_MAX);
+    input["properties"]["logins"]["maxItems"] = json!(DEVICES_MAX);
     let mut tool = base(RUN, "Ask many network devices", about, input);
     tool.output = Some(Arc::new(schema::<RunResult>()));
     tool.examples = vec![
@@ -117,6 +148,30 @@ fn detect() -> Tool {
     tool.examples = vec![json!({"device_ip": "r1"})];
     tool.time_max = DETECT_MAX;
     tool.breaks = Breaks::ByTarget;
+    tool
+}
+
+fn alert() -> Tool {
+    let about = "Takes an alert about a network device, as `POST /webhook/device-alert` does, and keeps it for `list_alerts`.";
+    let mut tool = base(ALERT, "Take an alert", about, schema::<AlertArguments>());
+    tool.output = Some(Arc::new(schema::<AlertResult>()));
+    tool.examples =
+        vec![json!({"alert": {"device": "r1", "severity": "critical", "message": "power supply 2 failed"}})];
+    tool.effect = Effect::Changes;
+    tool.repeats = Repeats::Counts;
+    tool.audience = Audience::Admins;
+    tool.breaks = Breaks::Never;
+    tool
+}
+
+fn alerts() -> Tool {
+    let about = "Lists the alerts about network devices that were received last, the newest first. What they say is their \
+                 senders', not ours.";
+    let mut tool = base(ALERTS, "List alerts", about, schema::<AlertsArguments>());
+    tool.output = Some(Arc::new(schema::<AlertsResult>()));
+    tool.examples = vec![json!({}), json!({"device_ip": "r1", "limit": 10})];
+    tool.hygiene = Hygiene::Strict;
+    tool.breaks = Breaks::Never;
     tool
 }
 

@@ -66,6 +66,7 @@ impl GateCalls {
         call.correlation_id = self.parent.correlation_id.clone();
         call.traceparent.clone_from(&self.parent.traceparent);
         call.label.clone_from(&self.parent.label);
+        call.logins.clone_from(&self.parent.logins);
         match self.accompany(&gate, call).await?.result? {
             Reply::Done(outcome) => Ok(outcome),
             Reply::NeedsInput(question) => Err(tool::cannot_ask(&question)),

@@ -2,9 +2,9 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tool::{ConfigFault, Hygiene, PrincipalKind, ToolName, json::push_pointer, nearest};
+use tool::{ConfigFault, Hygiene, PrincipalKind, SecretRef, ToolName, json::push_pointer, nearest};
 
-use crate::{policy, toolset};
+use crate::{policy, signed::Signer, toolset};
 
 /// The gate's sections of the configuration: who there is, what they may, and how much of it.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +27,8 @@ pub struct Config {
     pub toolsets: BTreeMap<String, ToolsetConfig>,
     /// `changes.four_eyes`, as the change room's section has it.
     pub four_eyes: bool,
+    /// The principals with a `webhook`, with their secrets.
+    pub signers: Vec<Signer>,
 }
 
 /// Someone who may ask: a person, an agent or a machine.
@@ -41,6 +43,20 @@ pub struct PrincipalConfig {
     /// The roles it has, by name.
     #[serde(default)]
     pub roles: Vec<String>,
+    /// What it signs the bodies of webhooks with, where it sends some.
+    pub webhook: Option<WebhookConfig>,
+}
+
+/// What the bodies of webhooks are signed with: `X-Signature: t=<unix seconds>,v1=<hex>`, the HMAC-SHA256 of
+/// `<t>.<body>`. One that is older than five minutes, or that was taken already, is refused.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WebhookConfig {
+    /// The secret, of at least 16 characters.
+    pub secret: SecretRef,
+    /// Whether a bare signature is taken too, the HMAC-SHA256 of the body alone. Whoever sees one can send it again.
+    #[serde(default)]
+    pub bare: bool,
 }
 
 /// The kinds of principal.

@@ -5,10 +5,28 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 use state::{Key, Slot};
 use tool::{Caller, Code, Fault, GateSeal, Identity, PrincipalKind, Rate, Secret, Timestamp};
 
-use crate::{Snapshot, config::PrincipalConfig, keyring::KeyRing, policy::LOCAL_ROLE};
+use crate::{
+    Snapshot,
+    config::PrincipalConfig,
+    keyring::KeyRing,
+    policy::LOCAL_ROLE,
+    signed::{self, Seen, Signed},
+};
 
 /// The principal of whoever sits at the machine and owns the data folder.
 pub const LOCAL_PRINCIPAL: &str = "local";
+
+/// The tier of those who sign what they send.
+const WEBHOOK_TIER: &str = "webhook";
+
+/// What is known of those who may call.
+pub(crate) struct Known<'a> {
+    pub(crate) ring: &'a KeyRing,
+    pub(crate) hash: &'a KeyHash,
+    pub(crate) seal: &'a GateSeal,
+    /// The signed bodies that were taken.
+    pub(crate) seen: &'a Seen,
+}
 
 /// What a caller shows of itself.
 #[derive(Clone, Debug)]
@@ -30,6 +48,8 @@ pub enum Credentials {
         /// The user's id.
         uid: u32,
     },
+    /// A body that is signed: a webhook.
+    Signed(Signed),
     /// Whoever these stand for, come for one toolset.
     Within {
         /// Its name.
@@ -57,6 +77,7 @@ impl Credentials {
         match self {
             Self::None { from } => ("none", *from),
             Self::Bearer { from, .. } => ("bearer", *from),
+            Self::Signed(signed) => ("signature", signed.from),
             Self::Local { .. } => ("local", None),
             Self::Within { credentials, .. } => credentials.shown(),
         }
@@ -72,12 +93,11 @@ pub type KeyHash = Arc<dyn Fn(&str) -> String + Send + Sync>;
 /// expired and revoked keys get the same sentence.
 pub(crate) async fn identify(
     credentials: &Credentials,
-    ring: &KeyRing,
-    hash: &KeyHash,
+    known: &Known<'_>,
     snapshot: &Snapshot,
-    seal: &GateSeal,
     now: Timestamp,
 ) -> Result<Arc<Caller>, Fault> {
+    let Known { ring, hash, seal, seen } = *known;
     let principals = &snapshot.config.principals;
     match credentials {
         Credentials::None { .. } => {
@@ -86,15 +106,21 @@ pub(crate) async fn identify(
         }
         Credentials::Local { uid } => Ok(Arc::new(Caller::vouch(seal, local(*uid, principals)))),
         Credentials::Within { toolset, credentials } => {
-            let caller = Box::pin(identify(credentials, ring, hash, snapshot, seal, now)).await?;
+            let caller = Box::pin(identify(credentials, known, snapshot, now)).await?;
             let identity = Identity { toolset: Some(Arc::clone(toolset)), ..Identity::clone(&caller) };
             Ok(Arc::new(Caller::vouch(seal, identity)))
         }
+        Credentials::Signed(signed) => {
+            let signer = signed::signer(signed, &snapshot.config.signers, seen, now)?;
+            let principal =
+                principals.get(&*signer.principal).ok_or_else(|| invalid("its principal is gone"))?;
+            Ok(Arc::new(Caller::vouch(seal, of_signer(&signer.principal, principal))))
+        }
         Credentials::Bearer { secret, .. } => {
             let hash = hash(secret.expose());
-            let known = ring.find(&hash).await?.ok_or_else(|| invalid("no such key"))?;
-            check(&known.key, &hash, now)?;
-            known.caller(&snapshot.serial, || Ok(Caller::vouch(seal, of_key(&known.key, principals)?)))
+            let key = ring.find(&hash).await?.ok_or_else(|| invalid("no such key"))?;
+            check(&key.key, &hash, now)?;
+            key.caller(&snapshot.serial, || Ok(Caller::vouch(seal, of_key(&key.key, principals)?)))
         }
     }
 }
@@ -138,6 +164,21 @@ fn of_key(key: &Key, principals: &BTreeMap<String, PrincipalConfig>) -> Result<I
         rate: key.rate_per_minute.map(Rate::per_minute),
         toolset: None,
     })
+}
+
+/// Whom a signature stands for: its principal, with all of its roles.
+fn of_signer(name: &Arc<str>, principal: &PrincipalConfig) -> Identity {
+    Identity {
+        principal: Arc::clone(name),
+        kind: principal.kind,
+        owner: principal.owner.as_deref().map(Into::into),
+        user_id: Arc::clone(name),
+        tier: WEBHOOK_TIER.into(),
+        roles: principal.roles.iter().map(|role| Arc::from(role.as_str())).collect(),
+        credential: format!("webhook:{name}").into(),
+        rate: None,
+        toolset: None,
+    }
 }
 
 fn local(uid: u32, principals: &BTreeMap<String, PrincipalConfig>) -> Identity {

@@ -21,6 +21,7 @@ mod recall;
 mod record;
 mod road;
 mod run;
+mod signed;
 mod snapshot;
 mod toolset;
 mod validate;
@@ -44,18 +45,19 @@ use state::{Artefacts, Cache, Ledger, Usage as _};
 use tokio::sync::broadcast;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tool::{
-    Call, Caller, Clock, Fault, GateSeal, Line, Notice, Probe, Prompt, Reply, RequestId, Resource,
+    Call, Caller, Clock, Fault, GateSeal, Line, Notice, Probe, Prompt, Rate, Reply, RequestId, Resource,
     StopSource, Tool, Tracer,
 };
 
 pub use config::{
     BreakerConfig, Config, LimitsConfig, OutputConfig, PrincipalConfig, RoleConfig, RuleConfig, RuleParts,
-    TierConfig, ToolConfig, ToolsetConfig,
+    TierConfig, ToolConfig, ToolsetConfig, WebhookConfig,
 };
 pub use identify::{Credentials, KeyHash, LOCAL_PRINCIPAL};
 pub use keyring::KeyRing;
 pub use limits::LimitState;
 pub use metrics::{Metrics, Stats, SystemSample};
+pub use signed::{Signed, Signer};
 pub use snapshot::{Catalogue, Snapshot};
 
 use road::Journey;
@@ -184,6 +186,7 @@ pub struct Gate {
     breakers: breaker::Breakers,
     flights: recall::Flights,
     noise: Mutex<audit::Noise>,
+    seen: signed::Seen,
     tasks: TaskTracker,
     draining: CancellationToken,
     closing: CancellationToken,
@@ -212,6 +215,7 @@ impl Gate {
             breakers: breaker::Breakers::default(),
             flights: recall::Flights::default(),
             noise: Mutex::new(audit::Noise::new(REFUSALS_PER_MINUTE)),
+            seen: signed::Seen::default(),
             tasks: TaskTracker::new(),
             draining: CancellationToken::new(),
             closing: CancellationToken::new(),
@@ -358,6 +362,13 @@ impl Gate {
         self.metrics.cache_counts()
     }
 
+    /// How often this caller may call, where nobody else has used up what is shared.
+    #[must_use]
+    pub fn rate(&self, caller: &Caller) -> Rate {
+        let snapshot = self.snapshot();
+        limits::own_rate(caller, &snapshot.config.limits, snapshot.tier(&caller.tier))
+    }
+
     /// The calls of this caller's key today and this month.
     pub async fn usage(&self, caller: &Caller) -> Result<(u64, u64), Fault> {
         Ok(self.ring.read(&caller.credential, self.clock.now()).await?)
@@ -449,8 +460,9 @@ impl Gate {
         correlation_id: &RequestId,
     ) -> Result<Arc<Caller>, Fault> {
         let now = self.clock.now();
-        let found =
-            identify::identify(credentials, &self.ring, &self.key_hash, snapshot, &self.seal, now).await;
+        let known =
+            identify::Known { ring: &self.ring, hash: &self.key_hash, seal: &self.seal, seen: &self.seen };
+        let found = identify::identify(credentials, &known, snapshot, now).await;
         if let Err(fault) = &found
             && record::is_refused_login(fault)
         {

@@ -195,6 +195,12 @@ impl Windows {
     }
 }
 
+/// The rate of a caller itself: its key's, else its tier's, else everybody's.
+pub(crate) fn own_rate(caller: &Identity, config: &LimitsConfig, tier: Option<&TierConfig>) -> Rate {
+    let of_tier = tier.and_then(|tier| tier.rate_per_minute).map(Rate::per_minute);
+    caller.rate.or(of_tier).unwrap_or_else(|| Rate::per_minute(config.rate_per_minute))
+}
+
 /// What a call counts against, the key first.
 fn scopes(
     caller: &Identity,
@@ -202,8 +208,7 @@ fn scopes(
     config: &LimitsConfig,
     tier: Option<&TierConfig>,
 ) -> Vec<(Scope, Rate)> {
-    let of_tier = tier.and_then(|tier| tier.rate_per_minute).map(Rate::per_minute);
-    let key = caller.rate.or(of_tier).unwrap_or_else(|| Rate::per_minute(config.rate_per_minute));
+    let key = own_rate(caller, config, tier);
     let mut scopes = vec![(Scope::Key(Arc::clone(&caller.credential)), key)];
     if let Some(total) = tier.and_then(|tier| tier.total_per_minute) {
         scopes.push((Scope::Tier(Arc::clone(&caller.tier)), Rate::per_minute(total)));

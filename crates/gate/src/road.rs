@@ -125,6 +125,7 @@ impl Journey {
             found => found?,
         };
         let slot = self.admit(&caller, &subject.entry.tool).await?;
+        self.check_tier(&caller)?;
         let arguments = self.validate(&subject)?;
         let granted = self.authorize(caller, &subject.entry, arguments)?;
         let around = Around::new(&self.line, self.gone.clone(), slot);
@@ -193,6 +194,17 @@ impl Journey {
         self.count(caller, Some(tool))?;
         let tier = self.snapshot.tier(&caller.tier);
         self.gate.limits.admit(caller, tool, &self.snapshot.config.limits, tier).await
+    }
+
+    /// Keeps out who is not of the tiers that the door is for.
+    fn check_tier(&mut self, caller: &Caller) -> Result<(), Fault> {
+        let Some(tiers) =
+            self.call.tiers.as_ref().filter(|tiers| !tiers.iter().any(|tier| **tier == *caller.tier))
+        else {
+            return Ok(());
+        };
+        self.trail.because = Some(format!("the tier {} is not one of the door's", caller.tier));
+        Err(Fault::new(Code::Denied, format!("This endpoint requires {} tier", tiers.join(" or "))))
     }
 
     /// Brings the arguments into canonical form.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderName, Response, StatusCode, header};
 use serde_json::{Map, Value, json, value::RawValue};
-use tool::{Body as ResultBody, Call, Code, Face, Fault, Kind, Outcome, Reply};
+use tool::{Body as ResultBody, Call, CarriedLogin, Code, Face, Fault, Kind, Outcome, Reply};
 
 use crate::{
     conn::{Body, Peer},
@@ -54,7 +54,8 @@ pub(crate) async fn answer(
     }
 }
 
-async fn read(visit: &Visit, upload: Upload) -> Result<Bytes, Refusal> {
+/// Reads a body, which must stand there as it is.
+pub(crate) async fn read(visit: &Visit, upload: Upload) -> Result<Bytes, Refusal> {
     if let Some(encoding) = visit.headers.get(header::CONTENT_ENCODING)
         && encoding != "identity"
     {
@@ -73,10 +74,13 @@ struct Asked {
     label: Option<Arc<str>>,
     /// The operation's `device_ip` and `parameters`.
     echo: Option<(Option<Box<RawValue>>, Box<RawValue>)>,
+    /// Logins that came with it.
+    logins: Vec<CarriedLogin>,
 }
 
 impl Asked {
     fn read(inside: &Inside, door: CallDoor, segment: &str, body: &[u8]) -> Result<Self, Fault> {
+        let mut logins = Vec::new();
         let wish = match door {
             CallDoor::Operation => return Self::operation(inside, body),
             CallDoor::CallTool => envelope::call_tool(body)?,
@@ -89,8 +93,11 @@ impl Asked {
             CallDoor::Devices
             | CallDoor::DeviceQuery
             | CallDoor::ExecuteCommands
-            | CallDoor::DeviceStatus => {
-                let (tool, arguments) = devices::wish(door, segment, body)?;
+            | CallDoor::DeviceStatus
+            | CallDoor::SecureDevice
+            | CallDoor::SecureExecute => {
+                let (tool, arguments, carried) = devices::wish(door, segment, body)?;
+                logins = carried;
                 envelope::Wish { tool: tool.to_owned(), arguments, label: None }
             }
         };
@@ -101,6 +108,7 @@ impl Asked {
             arguments: wish.arguments,
             label: wish.label,
             echo: None,
+            logins,
         })
     }
 
@@ -113,7 +121,15 @@ impl Asked {
             .ok_or_else(|| Fault::not_found(format!("Operation not found: {shown}")))?;
         let arguments = envelope::operation_arguments(config, &sent)?;
         let (tool, echo) = (config.tool.clone(), Some((sent.device_ip, sent.parameters)));
-        Ok(Self { door: CallDoor::Operation, name: sent.operation, tool, arguments, label: None, echo })
+        Ok(Self {
+            door: CallDoor::Operation,
+            name: sent.operation,
+            tool,
+            arguments,
+            label: None,
+            echo,
+            logins: Vec::new(),
+        })
     }
 }
 
@@ -136,13 +152,20 @@ async fn go(
         traceparent: visit.ids.traceparent.clone(),
         label: asked.label.clone().or_else(|| agent().map(Arc::from)),
         idempotency_key,
+        logins: (!asked.logins.is_empty()).then(|| asked.logins.as_slice().into()),
+        tiers: (asked.door == CallDoor::SecureExecute).then(|| Arc::clone(&inside.secure_tiers)),
         ..Call::new(kind, face, visit.ids.request.clone())
     };
     inside.road.call(Request { credentials, call, line: Arc::clone(&inside.deaf) }).await
 }
 
 fn show(inside: &Inside, visit: &Visit, asked: &Asked, answer: Answer) -> Response<Body> {
-    let end = End { inside, visit, asked, elapsed: answer.elapsed };
+    let around = devices::Around {
+        arguments: &asked.arguments,
+        tier: answer.caller.as_ref().map(|caller| &*caller.tier),
+        limit: answer.limit.as_ref(),
+    };
+    let end = End { inside, visit, asked, elapsed: answer.elapsed, around };
     let mut response = match answer.result {
         Ok(reply) => end.granted(&reply),
         Err(fault) if !asked.door.is_bare() && is_execution(&fault, answer.tool.is_some()) => {
@@ -197,6 +220,7 @@ struct End<'a> {
     visit: &'a Visit,
     asked: &'a Asked,
     elapsed: Duration,
+    around: devices::Around<'a>,
 }
 
 impl End<'_> {
@@ -205,7 +229,7 @@ impl End<'_> {
         match reply {
             Reply::Done(outcome) => {
                 let result = match self.asked.door.is_of_devices() {
-                    true => devices::shown(self.asked.door, outcome.to_value()).to_string(),
+                    true => devices::shown(self.asked.door, outcome.to_value(), &self.around).to_string(),
                     false => result_text(outcome),
                 };
                 let error = said_why(outcome);
@@ -265,7 +289,9 @@ impl End<'_> {
             | CallDoor::Devices
             | CallDoor::DeviceQuery
             | CallDoor::ExecuteCommands
-            | CallDoor::DeviceStatus => format!(
+            | CallDoor::DeviceStatus
+            | CallDoor::SecureDevice
+            | CallDoor::SecureExecute => format!(
                 r#"{{"tool":{name},"result":{result},"error":{error_text},"execution_time_ms":{elapsed_ms},"request_id":{request_id}"#
             ),
             CallDoor::Invoke => format!(

@@ -62,6 +62,8 @@ pub struct Config {
     /// The share of memory in use above which `/health` says `degraded`.
     #[schemars(range(min = 1, max = 100))]
     pub memory_percent_max: u8,
+    /// The tiers that `POST /secure/execute` is for.
+    pub secure_tiers: Vec<String>,
     /// The Model Context Protocol at `/mcp` and over standard input and output.
     pub mcp: McpConfig,
 }
@@ -162,6 +164,7 @@ impl Default for Config {
             drain_ms: 10_000,
             sample_ms: 5_000,
             memory_percent_max: 95,
+            secure_tiers: vec!["premium".to_owned()],
             mcp: McpConfig::default(),
         }
     }
@@ -317,8 +320,8 @@ mod tests {
         check(
             json!({ "port": 80 }),
             expect![[r#"
-            unknown field `port`, expected one of `listen`, `metrics_listen`, `name`, `allowed_hosts`, `cors`, `header_timeout_ms`, `body_idle_ms`, `request_total_ms`, `idle_ms`, `header_bytes_max`, `headers_max`, `body_bytes_max`, `connections_max`, `connections_per_address_max`, `drain_ms`, `sample_ms`, `memory_percent_max`, `mcp`
-        "#]],
+                unknown field `port`, expected one of `listen`, `metrics_listen`, `name`, `allowed_hosts`, `cors`, `header_timeout_ms`, `body_idle_ms`, `request_total_ms`, `idle_ms`, `header_bytes_max`, `headers_max`, `body_bytes_max`, `connections_max`, `connections_per_address_max`, `drain_ms`, `sample_ms`, `memory_percent_max`, `secure_tiers`, `mcp`
+            "#]],
         );
     }
 

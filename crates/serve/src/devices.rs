@@ -1,30 +1,50 @@
 //! The doors of network devices: each stands for one tool, in the shape that older clients know.
 
 use serde_json::{Map, Value, json, value::RawValue};
-use tool::{Code, Fault, json::raw};
+use tool::{CarriedLogin, Code, Fault, Secret, json::raw};
 
-use crate::{call::decode, doors::CallDoor, envelope};
+use crate::{call::decode, doors::CallDoor, envelope, road::LimitState};
 
 /// What a door of devices asks for: the tool, and its arguments.
 pub(crate) fn wish(
     door: CallDoor,
     segment: &str,
     body: &[u8],
-) -> Result<(&'static str, Box<RawValue>), Fault> {
-    match door {
+) -> Result<(&'static str, Box<RawValue>, Vec<CarriedLogin>), Fault> {
+    if door == CallDoor::ExecuteCommands {
+        let (arguments, logins) = many(body)?;
+        return Ok(("run_show_commands", raw(&arguments), logins));
+    }
+    let (tool, arguments) = match door {
         CallDoor::DeviceStatus => {
             let host = decode(segment).ok_or_else(|| Fault::not_found("Device not found: (no name)"))?;
-            Ok(("device_reachability", raw(&json!({ "device_ip": host }))))
+            ("device_reachability", raw(&json!({ "device_ip": host })))
         }
-        CallDoor::DeviceQuery => Ok(("query_device", envelope::arguments(body)?)),
-        CallDoor::ExecuteCommands => Ok(("run_show_commands", raw(&many(body)?))),
-        _ => Ok(("list_devices", envelope::arguments(b"")?)),
-    }
+        CallDoor::SecureDevice => {
+            let ip = decode(segment).ok_or_else(|| Fault::not_found("Device not found: (no name)"))?;
+            ("device_reachability", raw(&json!({ "device_ip": ip })))
+        }
+        CallDoor::SecureExecute => ("query_device", raw(&one(body)?)),
+        CallDoor::DeviceQuery => ("query_device", envelope::arguments(body)?),
+        _ => ("list_devices", envelope::arguments(b"")?),
+    };
+    Ok((tool, arguments, Vec::new()))
 }
 
-/// `{devices: [{host, device_type}, or a name], commands, enable_mode}` as the tool takes it. Logins come from the
-/// inventory: what is sent of them is refused, so that nobody believes it was used.
-fn many(body: &[u8]) -> Result<Value, Fault> {
+/// `{command, device_ip}` as the tool takes it.
+fn one(body: &[u8]) -> Result<Value, Fault> {
+    let sent = envelope::arguments(body)?;
+    let mut sent: Map<String, Value> = serde_json::from_str(sent.get()).map_err(Fault::internal)?;
+    match sent.remove("command") {
+        Some(Value::String(command)) => sent.insert("commands".to_owned(), json!([command])),
+        _ => return Err(Fault::bad_argument("/command", "name the command, as text")),
+    };
+    Ok(Value::Object(sent))
+}
+
+/// `{devices: [{host, device_type, username, password, secret}, or a name], commands, enable_mode}` as the tool takes it,
+/// and the logins that it carries. `enable_mode` is what the platform needs anyway.
+fn many(body: &[u8]) -> Result<(Value, Vec<CarriedLogin>), Fault> {
     let sent = envelope::arguments(body)?;
     let mut sent: Map<String, Value> = serde_json::from_str(sent.get()).map_err(Fault::internal)?;
     let devices = match sent.remove("devices") {
@@ -32,35 +52,101 @@ fn many(body: &[u8]) -> Result<Value, Fault> {
         _ => return Err(Fault::bad_argument("/devices", "name at least one device")),
     };
     sent.remove("enable_mode");
-    let name = |(index, device): (usize, &Value)| match device {
-        Value::String(name) => Ok(name.clone()),
-        Value::Object(members) => {
-            let at = |member: &str| format!("/devices/{index}/{member}");
-            let inline = ["username", "password", "secret"];
-            if let Some(member) =
-                inline.iter().find(|member| members.get(**member).is_some_and(|m| !m.is_null()))
-            {
-                let text =
-                    "logins are not taken from a request; the inventory names who logs in (`devices.logins`)";
-                return Err(Fault::bad_argument(at(member), text));
+    let (mut names, mut asked, mut logins) = (Vec::new(), Vec::new(), Vec::new());
+    for (index, device) in devices.into_iter().enumerate() {
+        match device {
+            Value::String(name) => names.push(name),
+            Value::Object(members) => match login(index, &members)? {
+                None => names.push(host(index, &members)?),
+                Some(login) => {
+                    let mut one = json!({ "host": login.host, "user": login.user });
+                    if let Some(Value::String(platform)) = members.get("device_type") {
+                        one["device_type"] = Value::from(platform.as_str());
+                    }
+                    asked.push(one);
+                    logins.push(login);
+                }
+            },
+            _ => {
+                let text = "a device is a name, or an object with `host`";
+                return Err(Fault::bad_argument(format!("/devices/{index}"), text));
             }
-            let host = members.get("host").and_then(Value::as_str);
-            host.map(str::to_owned)
-                .ok_or_else(|| Fault::bad_argument(at("host"), "name the host of the device"))
         }
-        _ => Err(Fault::bad_argument(
-            format!("/devices/{index}"),
-            "a device is a name, or an object with `host`",
-        )),
+    }
+    if !names.is_empty() || asked.is_empty() {
+        sent.insert("devices".to_owned(), json!(names));
+    }
+    if !asked.is_empty() {
+        sent.insert("logins".to_owned(), json!(asked));
+    }
+    Ok((Value::Object(sent), logins))
+}
+
+fn host(index: usize, members: &Map<String, Value>) -> Result<String, Fault> {
+    let host = members.get("host").and_then(Value::as_str);
+    let missing = || Fault::bad_argument(format!("/devices/{index}/host"), "name the host of the device");
+    host.map(str::to_owned).ok_or_else(missing)
+}
+
+/// The login of a device that brings one.
+fn login(index: usize, members: &Map<String, Value>) -> Result<Option<CarriedLogin>, Fault> {
+    let text = |member: &str| match members.get(member) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(_) => Err(Fault::bad_argument(format!("/devices/{index}/{member}"), "it must be a text")),
     };
-    let names = devices.iter().enumerate().map(name).collect::<Result<Vec<_>, _>>()?;
-    sent.insert("devices".to_owned(), json!(names));
-    Ok(Value::Object(sent))
+    let (user, password, enable) = (text("username")?, text("password")?, text("secret")?);
+    if user.is_none() && password.is_none() && enable.is_none() {
+        return Ok(None);
+    }
+    let wanting = |member: &str| {
+        let what =
+            format!("a login needs `{member}` too; leave all of it out to log in as the inventory says");
+        Fault::bad_argument(format!("/devices/{index}/{member}"), what)
+    };
+    Ok(Some(CarriedLogin {
+        host: host(index, members)?,
+        user: user.ok_or_else(|| wanting("username"))?,
+        password: Some(Secret::new(password.ok_or_else(|| wanting("password"))?)),
+        enable: enable.map(Secret::new),
+    }))
+}
+
+/// What a door tells beside the result.
+pub(crate) struct Around<'a> {
+    pub(crate) arguments: &'a RawValue,
+    pub(crate) tier: Option<&'a str>,
+    pub(crate) limit: Option<&'a LimitState>,
+}
+
+impl Around<'_> {
+    /// The device as the caller named it.
+    fn device(&self) -> Value {
+        let arguments: Value = serde_json::from_str(self.arguments.get()).unwrap_or_default();
+        arguments["device_ip"].clone()
+    }
 }
 
 /// A result in the shape of its door.
-pub(crate) fn shown(door: CallDoor, mut result: Value) -> Value {
+pub(crate) fn shown(door: CallDoor, mut result: Value, around: &Around<'_>) -> Value {
     match door {
+        CallDoor::SecureDevice => {
+            let state = |limit: &LimitState| json!({ "limit": limit.limit, "remaining": limit.remaining, "reset_at": limit.reset_at });
+            result["device_ip"] = around.device();
+            result["status"] = json!(if result["reachable"] == true { "reachable" } else { "unreachable" });
+            result["user_tier"] = json!(around.tier);
+            result["rate_limit"] = json!(around.limit.map(state));
+            result
+        }
+        CallDoor::SecureExecute => {
+            let done = result["results"][0].take();
+            let said = if done["status"] == "error" { "error" } else { "executed" };
+            json!({
+                "status": said, "command": done["command"], "device": around.device(), "output": done["output"],
+                "error": done["error"], "truncated": done["truncated"], "handle": done["handle"],
+                "timestamp": result["timestamp"], "execution_time_ms": result["execution_time_ms"],
+            })
+        }
         CallDoor::Devices => result["devices"].take(),
         CallDoor::ExecuteCommands => {
             if let Some(results) = result["results"].as_array_mut() {
@@ -111,19 +197,34 @@ mod tests {
 
     #[test]
     fn many_devices_are_named_in_both_ways() {
-        let body = br#"{"devices": ["r1", {"host": "10.0.0.1", "device_type": "cisco_ios"}], "commands": ["show version"], "enable_mode": true}"#;
-        let arguments = many(body).unwrap();
+        let body = br#"{"devices": ["r1", {"host": "10.0.0.1", "device_type": "cisco_ios", "password": null}], "commands": ["show version"], "enable_mode": true}"#;
+        let (arguments, logins) = many(body).unwrap();
         assert_eq!(arguments, json!({ "commands": ["show version"], "devices": ["r1", "10.0.0.1"] }));
+        assert!(logins.is_empty());
     }
 
     #[test]
-    fn logins_in_a_request_are_refused() {
-        for body in
-            [r#"{"devices": [{"host": "h", "password": "x"}]}"#, r#"{"devices": []}"#, r#"{"devices": [1]}"#]
-        {
+    fn logins_are_carried_beside_the_arguments() {
+        let body = br#"{"devices": [{"host": "10.0.0.1", "device_type": "arista_eos", "username": "u", "password": "p455", "secret": "s3cr"}], "commands": ["show version"]}"#;
+        let (arguments, logins) = many(body).unwrap();
+        let expected = json!({ "commands": ["show version"], "logins": [{ "host": "10.0.0.1", "user": "u", "device_type": "arista_eos" }] });
+        assert_eq!(arguments, expected);
+        assert_eq!(logins[0].password.as_ref().unwrap().expose(), "p455");
+        assert!(
+            !format!("{logins:?}").contains("p455") && !format!("{logins:?}").contains("s3cr"),
+            "{logins:?}"
+        );
+        for (body, pointer) in [
+            (r#"{"devices": [{"host": "h", "password": "p455"}]}"#, "/devices/0/username"),
+            (r#"{"devices": [{"host": "h", "username": "u"}]}"#, "/devices/0/password"),
+            (r#"{"devices": [{"host": "h", "username": "u", "password": 455}]}"#, "/devices/0/password"),
+            (r#"{"devices": [{"username": "u", "password": "p455"}]}"#, "/devices/0/host"),
+            (r#"{"devices": []}"#, "/devices"),
+            (r#"{"devices": [1]}"#, "/devices/0"),
+        ] {
             let fault = many(body.as_bytes()).unwrap_err();
-            assert_eq!(fault.code, Code::BadArguments);
-            assert!(!fault.text.contains('x') || !fault.text.contains("\"x\""), "{fault}");
+            assert_eq!((fault.code, fault.pointer.as_deref()), (Code::BadArguments, Some(pointer)), "{body}");
+            assert!(!fault.text.contains("455"), "{fault}");
         }
     }
 
@@ -133,7 +234,9 @@ mod tests {
             { "host": "h", "results": [{ "command": "show a", "status": "success", "output": "one" }] },
             { "host": "i", "results": [], "error": "gone" },
         ] });
-        let shown = shown(CallDoor::ExecuteCommands, result);
+        let arguments = raw(&json!({}));
+        let around = Around { arguments: &arguments, tier: None, limit: None };
+        let shown = shown(CallDoor::ExecuteCommands, result, &around);
         assert_eq!(shown["results"][0]["output"], "Command: show a\none\n\n");
         assert_eq!(shown["results"][0]["error"], Value::Null);
         assert_eq!(

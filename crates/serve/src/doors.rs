@@ -26,6 +26,7 @@ use crate::{
     problem::{self, Form, Refusal},
     road::{Credentials, Road, SystemSample},
     upload::Upload,
+    webhook,
 };
 
 /// One door.
@@ -48,6 +49,8 @@ pub(crate) enum Need {
     Optional,
     /// Credentials that stand for somebody.
     Key,
+    /// A body that is signed.
+    Signature,
     /// As [`Need::Nothing`] on a loopback listener; elsewhere a key with the role `metrics`.
     Metrics,
 }
@@ -61,6 +64,8 @@ pub(crate) enum Work {
     Show(Page),
     /// Speaks the Model Context Protocol.
     Mcp,
+    /// Takes a body that is signed, and makes a call of it.
+    Webhook,
 }
 
 /// The doors that make calls; each has its own envelope.
@@ -74,6 +79,8 @@ pub(crate) enum CallDoor {
     DeviceQuery,
     ExecuteCommands,
     DeviceStatus,
+    SecureDevice,
+    SecureExecute,
 }
 
 impl CallDoor {
@@ -84,7 +91,15 @@ impl CallDoor {
 
     /// True for the doors of network devices.
     pub(crate) fn is_of_devices(self) -> bool {
-        matches!(self, Self::Devices | Self::DeviceQuery | Self::ExecuteCommands | Self::DeviceStatus)
+        matches!(
+            self,
+            Self::Devices
+                | Self::DeviceQuery
+                | Self::ExecuteCommands
+                | Self::DeviceStatus
+                | Self::SecureDevice
+                | Self::SecureExecute
+        )
     }
 }
 
@@ -96,6 +111,7 @@ pub(crate) enum Page {
     McpTools,
     Tools,
     Stats,
+    Usage,
     Health,
     HealthDetailed,
     Ready,
@@ -130,6 +146,29 @@ pub(crate) const DOORS: &[Door] = &[
         CallDoor::ExecuteCommands,
         "Run commands that show something on many network devices at once",
     ),
+    asking(
+        "/secure/device/{ip}",
+        CallDoor::SecureDevice,
+        "Whether a network device answers now, and how the caller's limit stands",
+    ),
+    post(
+        "/secure/execute",
+        CallDoor::SecureExecute,
+        "Run one command that shows something on a network device; for some tiers only",
+    ),
+    get(
+        "/secure/usage",
+        Need::Key,
+        Page::Usage,
+        "How often these credentials have called; it is not counted itself",
+    ),
+    Door {
+        method: Method::POST,
+        path: "/webhook/device-alert",
+        need: Need::Signature,
+        work: Work::Webhook,
+        about: "An alert about a network device, signed by a principal with a `webhook`",
+    },
     Door {
         method: Method::POST,
         path: "/mcp",
@@ -219,6 +258,9 @@ pub(crate) fn find(path: &str) -> Option<(&'static Door, Option<&str>)> {
     if let Some(host) = path.strip_prefix("/operations/status/") {
         return at("/operations/status/{host}", host);
     }
+    if let Some(ip) = path.strip_prefix("/secure/device/") {
+        return at("/secure/device/{ip}", ip);
+    }
     if let Some(file) = path.strip_prefix("/assets/") {
         return at("/assets/{file}", file);
     }
@@ -241,6 +283,8 @@ pub(crate) struct Inside {
     pub(crate) operations: ArcSwap<Operations>,
     pub(crate) sample: ArcSwap<SystemSample>,
     pub(crate) memory_percent_max: u8,
+    /// The tiers that `POST /secure/execute` is for.
+    pub(crate) secure_tiers: Arc<[String]>,
     /// The line of REST callers: nobody listens while the call runs.
     pub(crate) deaf: Arc<dyn Line>,
 }
@@ -388,14 +432,22 @@ impl Doors {
         upload: Upload,
     ) -> Result<Response<Body>, Refusal> {
         if !door.takes(method) {
-            if matches!(door.need, Need::Key | Need::Metrics) {
-                self.identify(door.need, visit).await?;
+            match door.need {
+                Need::Nothing | Need::Optional => {}
+                Need::Key | Need::Metrics => drop(self.identify(door.need, visit).await?),
+                // What has no body is signed by nobody; a key may still ask what is there.
+                Need::Signature => drop(self.identify(Need::Key, visit).await?),
             }
             return Ok(wrong_method(door, method, visit));
         }
         match door.work {
             Work::Call(call) => {
                 call::answer(&self.inside, call, segment.unwrap_or_default(), visit, upload).await
+            }
+            Work::Webhook => webhook::answer(&self.inside, visit, upload).await,
+            Work::Show(Page::Usage) => {
+                let caller = self.identify(door.need, visit).await?;
+                lists::usage(&self.inside, known(caller.as_deref())?).await
             }
             Work::Show(page) => {
                 let caller = self.identify(door.need, visit).await?;
@@ -419,6 +471,7 @@ impl Doors {
             Page::Root => lists::root(inside),
             Page::Info => lists::info(inside),
             Page::Stats => lists::stats(inside),
+            Page::Usage => return Err(Fault::internal("usage is read, not only shown").into()),
             Page::Health => health::health(inside),
             Page::HealthDetailed => health::detailed(inside),
             Page::Ready => health::ready(inside, visit),
@@ -447,7 +500,7 @@ impl Doors {
         let is_open = match need {
             Need::Nothing => true,
             Need::Optional => matches!(credentials, Credentials::None { .. }),
-            Need::Key => false,
+            Need::Key | Need::Signature => false,
             Need::Metrics => self.listener != Listener::Open,
         };
         if is_open {
@@ -497,7 +550,13 @@ mod tests {
     #[test]
     fn every_door_is_found_by_its_own_path_and_only_by_it() {
         for door in DOORS {
-            let path = door.path.replace("{tool}", "x").replace("{file}", "x").replace("{name}", "x");
+            let path = door
+                .path
+                .replace("{tool}", "x")
+                .replace("{file}", "x")
+                .replace("{name}", "x")
+                .replace("{ip}", "x")
+                .replace("{host}", "x");
             let (found, _) = find(&path).unwrap();
             assert_eq!((found.path, found.work), (door.path, door.work));
         }

@@ -31,6 +31,7 @@ mod road;
 mod shapes;
 mod system;
 mod upload;
+mod webhook;
 mod wire;
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -178,6 +179,7 @@ impl Server {
             operations: ArcSwap::from_pointee(extras.operations),
             sample: ArcSwap::default(),
             memory_percent_max: config.memory_percent_max,
+            secure_tiers: config.secure_tiers.clone().into(),
             deaf: Arc::new(Deaf),
         });
         let (config, data_dir) = (config.clone(), extras.data_dir);

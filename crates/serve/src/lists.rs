@@ -6,7 +6,7 @@ use http::Response;
 use serde_json::{Map, Value, json};
 use tool::{Approval, Caller, Effect, Repeats, Tool};
 
-use crate::{conn::Body, doors::Inside, headers, shapes};
+use crate::{conn::Body, doors::Inside, headers, problem::Refusal, shapes};
 
 /// `GET /`
 pub(crate) fn root(inside: &Inside) -> Response<Body> {
@@ -63,6 +63,19 @@ pub(crate) fn stats(inside: &Inside) -> Response<Body> {
         "operations_per_minute": stats.operations_per_minute,
         "timestamp": inside.clock.now(),
     }))
+}
+
+/// `GET /secure/usage`
+pub(crate) async fn usage(inside: &Inside, caller: &Caller) -> Result<Response<Body>, Refusal> {
+    let (today, month) = inside.road.usage(caller).await?;
+    Ok(shown(&json!({
+        "user_id": caller.user_id,
+        "tier": caller.tier,
+        "rate_limit": inside.road.rate(caller).calls,
+        "requests_today": today,
+        "requests_this_month": month,
+        "timestamp": inside.clock.now(),
+    })))
 }
 
 /// One tool as `/mcp/tools` shows it: names in snake case.

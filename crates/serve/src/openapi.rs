@@ -69,6 +69,9 @@ fn door_item(door: &Door) -> Value {
         Work::Call(CallDoor::DeviceStatus) => {
             Some(("host", "The device: its name in the inventory, its host or its address."))
         }
+        Work::Call(CallDoor::SecureDevice) => {
+            Some(("ip", "The device: its name in the inventory, its host or its address."))
+        }
         Work::Show(Page::Asset) => Some(("file", "The name of the file.")),
         Work::Mcp if door.path.contains('{') => Some(("name", "The name of the toolset.")),
         _ => None,
@@ -226,7 +229,7 @@ fn statuses(answer: (&str, Value), others: &[u16], need: Need) -> Value {
     );
     let by_need: &[u16] = match need {
         Need::Nothing => &[],
-        Need::Optional | Need::Key | Need::Metrics => &[401, 403],
+        Need::Optional | Need::Key | Need::Signature | Need::Metrics => &[401, 403],
     };
     let mut all: Vec<u16> = others.iter().chain(by_need).copied().collect();
     all.sort_unstable();
@@ -271,13 +274,16 @@ fn security(need: Need) -> Value {
         Need::Nothing => json!([]),
         Need::Optional | Need::Metrics => json!([{}, { "key": [] }]),
         Need::Key => json!([{ "key": [] }]),
+        Need::Signature => json!([{ "signature": [] }]),
     }
 }
 
 fn tag(work: Work) -> &'static str {
     match work {
-        Work::Call(_) | Work::Mcp => "calls",
-        Work::Show(Page::Root | Page::Info | Page::McpTools | Page::Tools | Page::Stats) => "lists",
+        Work::Call(_) | Work::Mcp | Work::Webhook => "calls",
+        Work::Show(Page::Root | Page::Info | Page::McpTools | Page::Tools | Page::Stats | Page::Usage) => {
+            "lists"
+        }
         Work::Show(Page::Health | Page::HealthDetailed | Page::Ready | Page::Live | Page::Metrics) => {
             "health"
         }
@@ -303,6 +309,10 @@ fn components() -> Value {
     json!({
         "securitySchemes": {
             "key": { "type": "http", "scheme": "bearer", "description": "A key of this server, `sk_..`." },
+            "signature": {
+                "type": "apiKey", "in": "header", "name": "X-Signature",
+                "description": "`t=<unix seconds>,v1=<hex>`: the HMAC-SHA256 of `<t>.<body>` under the sender's secret.",
+            },
         },
         "schemas": { "Error": shapes::error_body(), "Problem": shapes::problem_body(), "Accepted": shapes::accepted_body() },
         "parameters": {

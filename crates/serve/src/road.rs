@@ -5,11 +5,13 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use tokio::sync::broadcast;
-use tool::{Caller, Fault, Notice, Probe, Prompt, Resource, Tool};
+use tool::{Caller, Fault, Notice, Probe, Prompt, Rate, Resource, Tool};
 
 use crate::headers::Ids;
 
-pub(crate) use gate::{Answer, CacheUse, Credentials, LimitState, OpenBreaker, Request, Stats, SystemSample};
+pub(crate) use gate::{
+    Answer, CacheUse, Credentials, LimitState, OpenBreaker, Request, Signed, Stats, SystemSample,
+};
 
 /// The gate, as the doors see it.
 #[async_trait]
@@ -18,6 +20,10 @@ pub(crate) trait Road: Send + Sync {
     async fn call(&self, request: Request) -> Answer;
     /// Says who comes with these credentials.
     async fn identify(&self, credentials: &Credentials, ids: &Ids) -> Result<Arc<Caller>, Fault>;
+    /// How often this caller has called today and in this month, as it is known at this moment.
+    async fn usage(&self, caller: &Caller) -> Result<(u64, u64), Fault>;
+    /// How often this caller may call.
+    fn rate(&self, caller: &Caller) -> Rate;
     /// The tools this caller may see, sorted by name.
     fn visible(&self, caller: &Caller) -> Arc<[Arc<Tool>]>;
     /// What clients are told of a toolset, where they are told anything; `None` where there is none of this name.
@@ -73,6 +79,14 @@ impl Road for Through {
 
     async fn identify(&self, credentials: &Credentials, ids: &Ids) -> Result<Arc<Caller>, Fault> {
         self.0.identify(credentials, &ids.request, &ids.correlation).await
+    }
+
+    async fn usage(&self, caller: &Caller) -> Result<(u64, u64), Fault> {
+        self.0.usage(caller).await
+    }
+
+    fn rate(&self, caller: &Caller) -> Rate {
+        self.0.rate(caller)
     }
 
     fn visible(&self, caller: &Caller) -> Arc<[Arc<Tool>]> {

@@ -1,5 +1,7 @@
 //! What goes into each door and comes out of it, as JSON Schema 2020-12, for the OpenAPI document.
 
+mod devices;
+
 use serde_json::{Value, json};
 use tool::{Approval, Tool};
 
@@ -21,6 +23,7 @@ pub(crate) fn of(work: Work) -> Shape {
         Work::Call(door) => of_call(door),
         Work::Show(page) => of_page(page),
         Work::Mcp => of_mcp(),
+        Work::Webhook => devices::of_alert(),
     }
 }
 
@@ -142,9 +145,12 @@ fn of_call(door: CallDoor) -> Shape {
             ),
             others,
         },
-        CallDoor::Devices | CallDoor::DeviceQuery | CallDoor::ExecuteCommands | CallDoor::DeviceStatus => {
-            of_devices(door)
-        }
+        CallDoor::Devices
+        | CallDoor::DeviceQuery
+        | CallDoor::ExecuteCommands
+        | CallDoor::DeviceStatus
+        | CallDoor::SecureDevice
+        | CallDoor::SecureExecute => devices::of(door),
         CallDoor::Operation => Shape {
             request: Some((
                 object(
@@ -161,77 +167,6 @@ fn of_call(door: CallDoor) -> Shape {
             others,
         },
     }
-}
-
-/// The doors of network devices.
-fn of_devices(door: CallDoor) -> Shape {
-    let others = &[400, 403, 404, 408, 413, 429, 500, 502, 503, 504];
-    let commands = || list(text("A command that shows something."));
-    let number = || json!({ "type": "number" });
-    let device = object(
-        &["id", "hostname", "host", "port", "platform"],
-        json!({
-            "id": { "type": "string" }, "hostname": { "type": "string" }, "host": { "type": "string" },
-            "port": { "type": "integer" }, "platform": { "type": "string" },
-            "groups": list(json!({ "type": "string" })), "labels": { "type": "object" },
-            "site": { "type": ["string", "null"] }, "criticality": { "type": ["string", "null"] },
-        }),
-    );
-    let (request, answer) = match door {
-        CallDoor::DeviceQuery => (
-            Some((
-                object(
-                    &["device_ip", "commands"],
-                    json!({
-                        "device_ip": text("The device: its name in the inventory, its host or its address."),
-                        "commands": commands(), "timeout": { "type": "integer", "minimum": 1, "maximum": 600 },
-                        "parse": { "type": "boolean" },
-                    }),
-                ),
-                json!({ "device_ip": "r1", "commands": ["show version"] }),
-            )),
-            object(
-                &["device_ip", "status", "results", "timestamp", "execution_time_ms"],
-                json!({
-                    "device_ip": { "type": "string" }, "status": { "enum": ["success", "error"] },
-                    "results": list(json!({ "type": "object" })), "timestamp": { "type": "string" },
-                    "execution_time_ms": number(),
-                }),
-            ),
-        ),
-        CallDoor::ExecuteCommands => (
-            Some((
-                object(
-                    &["devices", "commands"],
-                    json!({
-                        "devices": list(json!({ "type": ["string", "object"], "description": "A name, or an object with `host`." })),
-                        "commands": commands(), "enable_mode": { "type": "boolean" },
-                    }),
-                ),
-                json!({ "devices": ["r1", { "host": "192.0.2.1", "device_type": "cisco_ios" }], "commands": ["show version"] }),
-            )),
-            object(
-                &["total_devices", "successful", "failed", "results", "total_execution_time_ms"],
-                json!({
-                    "total_devices": { "type": "integer" }, "successful": { "type": "integer" },
-                    "failed": { "type": "integer" }, "results": list(json!({ "type": "object" })),
-                    "total_execution_time_ms": number(),
-                }),
-            ),
-        ),
-        CallDoor::DeviceStatus => (
-            None,
-            object(
-                &["host", "reachable", "last_check"],
-                json!({
-                    "host": { "type": "string" }, "reachable": { "type": "boolean" }, "last_check": { "type": "string" },
-                    "latency_ms": { "type": ["number", "null"] }, "error": { "type": ["string", "null"] },
-                }),
-            ),
-        ),
-        _ => (None, list(device)),
-    };
-    Shape { request, answer: ("application/json", answer), others }
 }
 
 fn of_page(page: Page) -> Shape {
@@ -294,6 +229,7 @@ fn of_page(page: Page) -> Shape {
                 "timestamp": time(),
             }),
         )),
+        Page::Usage => json_of(usage()),
         Page::Health => health_of(object(
             &["status", "timestamp", "version", "uptime_seconds"],
             json!({
@@ -331,6 +267,20 @@ fn of_page(page: Page) -> Shape {
         Page::Docs | Page::Redoc => media("text/html"),
         Page::Asset => Shape { others: &[304, 404], ..media("*/*") },
     }
+}
+
+fn usage() -> Value {
+    object(
+        &["user_id", "tier", "rate_limit", "requests_today", "requests_this_month"],
+        json!({
+            "user_id": { "type": "string" },
+            "tier": { "type": "string" },
+            "rate_limit": { "type": "integer", "description": "Calls in any 60 seconds." },
+            "requests_today": { "type": "integer" },
+            "requests_this_month": { "type": "integer" },
+            "timestamp": time(),
+        }),
+    )
 }
 
 /// The error body that all doors share.

@@ -3,6 +3,8 @@ use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::Secret;
+
 /// The id of one call, given by the client (`X-Request-ID`) or made at the door. Printable ASCII, 1 to 128
 /// characters, so that it can go into headers, logs and audit as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -194,6 +196,24 @@ pub struct Call {
     pub idempotency_key: Option<Arc<str>>,
     /// The longest the client wants to wait; the tool's own limit still holds.
     pub time_max: Option<Duration>,
+    /// The tiers that the door it came in by is for; everybody's where it names none.
+    pub tiers: Option<Arc<[String]>>,
+    /// Logins that came with it, for it alone. They are no arguments: nothing writes them down, and calls that this one
+    /// makes have them too.
+    pub logins: Option<Arc<[CarriedLogin]>>,
+}
+
+/// A login that came with a call.
+#[derive(Clone, Debug)]
+pub struct CarriedLogin {
+    /// Where it is for, as the caller named it.
+    pub host: String,
+    /// The name of the user.
+    pub user: String,
+    /// The password.
+    pub password: Option<Secret>,
+    /// The secret for a privileged mode.
+    pub enable: Option<Secret>,
 }
 
 impl Call {
@@ -209,6 +229,8 @@ impl Call {
             label: None,
             idempotency_key: None,
             time_max: None,
+            tiers: None,
+            logins: None,
         }
     }
 }

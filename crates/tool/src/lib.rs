@@ -24,7 +24,7 @@ mod time;
 mod trace;
 mod visible;
 
-pub use call::{Call, Completing, Face, Kind, RequestId};
+pub use call::{Call, CarriedLogin, Completing, Face, Kind, RequestId};
 pub use caller::{Caller, Identity, PrincipalKind};
 pub use catalogue::{
     Approval, Audience, Breaks, Caching, Deprecation, Effect, Hygiene, NameError, Notice, Prompt,

@@ -35,7 +35,7 @@ pub(super) fn check(loaded: &Loaded, parts: &Parts) -> Vec<ConfigFault> {
 }
 
 /// A secret that is fit for a key.
-fn fit(loaded: &Loaded, store: &dyn Secrets, reference: &SecretRef) -> Result<Secret, String> {
+pub(super) fn fit(loaded: &Loaded, store: &dyn Secrets, reference: &SecretRef) -> Result<Secret, String> {
     let secret = store.resolve(reference)?;
     match secrets::unfit_for_a_key(secret.expose()) {
         Some(why) if !loaded.takes_placeholders => Err(why.to_owned()),

@@ -408,7 +408,8 @@ async fn check_rooms(examined: &mut Examined, kit: &Kit, fixed: Vec<Arc<dyn Prov
 
 /// What holds for calls, where every name in the configuration is one of something.
 fn snapshot(loaded: &Loaded, rooms: &Rooms) -> Result<Arc<Snapshot>, Vec<ConfigFault>> {
-    let snapshot = Snapshot::build(loaded.config.gate(), rooms.providers())?;
+    let config = gate::Config { signers: signers(loaded)?, ..loaded.config.gate() };
+    let snapshot = Snapshot::build(config, rooms.providers())?;
     let tools: Vec<String> = snapshot.catalogue.tools().iter().map(|tool| tool.name.to_string()).collect();
     let operations = loaded.config.operations.iter();
     let is_nothing = |tool: &str| !snapshot.catalogue.knows(tool) && !snapshot.catalogue.may_come(tool);
@@ -421,6 +422,26 @@ fn snapshot(loaded: &Loaded, rooms: &Rooms) -> Result<Arc<Snapshot>, Vec<ConfigF
     let mut faults: Vec<ConfigFault> = faults.collect();
     faults.extend(loaded.config.check_against(snapshot.catalogue.tools()));
     if faults.is_empty() { Ok(snapshot) } else { Err(faults) }
+}
+
+/// The principals that sign what they send.
+fn signers(loaded: &Loaded) -> Result<Vec<gate::Signer>, Vec<ConfigFault>> {
+    let store = data::secrets(loaded);
+    let (mut signers, mut faults) = (Vec::new(), Vec::new());
+    for (name, principal) in &loaded.config.principals {
+        let Some(webhook) = &principal.webhook else { continue };
+        match bootstrap::fit(loaded, &store, &webhook.secret) {
+            Ok(secret) => {
+                signers.push(gate::Signer { principal: name.as_str().into(), secret, bare: webhook.bare });
+            }
+            Err(text) => {
+                let mut at = "/principals".to_owned();
+                tool::json::push_pointer(&mut at, name);
+                faults.push(ConfigFault::new(format!("{at}/webhook/secret"), text));
+            }
+        }
+    }
+    if faults.is_empty() { Ok(signers) } else { Err(faults) }
 }
 
 fn parts(loaded: &Loaded, metrics: &Arc<Metrics>, clock: &Arc<dyn Clock>, notices: &Notices) -> Parts {

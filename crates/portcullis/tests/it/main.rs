@@ -38,6 +38,7 @@ mod procs;
 mod proxy;
 mod reload;
 mod sandbox;
+mod secure;
 mod slow;
 mod suite;
 mod tenants;

@@ -163,6 +163,14 @@ impl Road for FakeRoad {
         who(credentials)
     }
 
+    async fn usage(&self, _caller: &Caller) -> Result<(u64, u64), Fault> {
+        Ok((3, 5))
+    }
+
+    fn rate(&self, _caller: &Caller) -> tool::Rate {
+        tool::Rate::per_minute(100)
+    }
+
     fn visible(&self, _caller: &Caller) -> Arc<[Arc<Tool>]> {
         tools()
     }
@@ -304,6 +312,10 @@ fn who(credentials: &Credentials) -> Result<Arc<Caller>, Fault> {
             Err(Fault::new(Code::Unauthenticated, "missing API key; send it as a bearer token"))
         }
         Credentials::Local { .. } => Ok(testkit::caller("local", PrincipalKind::Human)),
+        Credentials::Signed(signed) if &*signed.header == "good" => {
+            Ok(testkit::caller("monitoring", PrincipalKind::Machine))
+        }
+        Credentials::Signed(_) => Err(Fault::new(Code::Unauthenticated, "Invalid signature")),
         Credentials::Bearer { secret, .. } => match secret.expose() {
             "good" => Ok(testkit::caller("alice", PrincipalKind::Human)),
             "metrics" => Ok(testkit::caller("metrics", PrincipalKind::Machine)),

@@ -460,6 +460,10 @@ async fn every_door_in_every_state_of_credentials() {
         GET /devices                 401 401 403 404 401 405
         POST /devices/query          401 401 403 404 401 405
         POST /execute-commands       401 401 403 400 401 405
+        GET /secure/device/{ip}      401 401 403 404 401 405
+        POST /secure/execute         401 401 403 400 401 405
+        GET /secure/usage            401 401 403 200 401 405
+        POST /webhook/device-alert   401 401 401 401 401 405
         POST /mcp                    401 401 403 415 401 400
         POST /mcp/toolsets/{name}    401 401 403 404 401 404
         GET /mcp/info                200 200 200 200 405 405

@@ -1,0 +1,126 @@
+//! Alerts about devices that others send, kept for whoever looks into them.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use serde_json::{Map, Value};
+use tool::{Permit, Timestamp};
+
+use crate::{
+    Room,
+    error::DeviceError,
+    inventory::{Device, Inventory},
+    shapes::{AlertArguments, AlertResult, AlertsArguments, AlertsResult, KeptAlert},
+};
+
+/// The most alerts that are kept; the oldest go first.
+const ALERTS_MAX: usize = 1000;
+/// The most bytes of all of them.
+const BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The members that name a device, in the order in which they count.
+const NAMES: [&str; 7] = ["device_ip", "device", "device_name", "hostname", "host", "instance", "ip"];
+
+/// The alerts that came last.
+#[derive(Default)]
+pub(crate) struct Alerts(Mutex<Kept>);
+
+#[derive(Default)]
+struct Kept {
+    alerts: VecDeque<(KeptAlert, usize)>,
+    bytes: usize,
+}
+
+impl Alerts {
+    fn keep(&self, alert: KeptAlert) {
+        let bytes = alert.alert.to_string().len();
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.bytes += bytes;
+        kept.alerts.push_back((alert, bytes));
+        while kept.alerts.len() > ALERTS_MAX || (kept.bytes > BYTES_MAX && kept.alerts.len() > 1) {
+            let gone = kept.alerts.pop_front().map_or(0, |(_, bytes)| bytes);
+            kept.bytes -= gone;
+        }
+    }
+
+    /// The newest first.
+    fn list(&self, device: Option<&str>, since: Option<Timestamp>, limit: usize) -> (Vec<KeptAlert>, usize) {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = |alert: &&KeptAlert| {
+            device.is_none_or(|device| alert.device.as_deref() == Some(device))
+                && since.is_none_or(|since| alert.received_at >= since)
+        };
+        let all = || kept.alerts.iter().rev().map(|(alert, _)| alert).filter(fits);
+        (all().take(limit).cloned().collect(), all().count())
+    }
+}
+
+/// The device that an alert is about, where it names one that is known.
+pub(crate) fn device_of<'a>(alert: &Map<String, Value>, inventory: &'a Inventory) -> Option<&'a Arc<Device>> {
+    // Alertmanager and its kin keep what an alert is about among its labels.
+    let places = [
+        Some(alert),
+        alert.get("labels").and_then(Value::as_object),
+        alert.get("commonLabels").and_then(Value::as_object),
+    ];
+    let names = places
+        .into_iter()
+        .flatten()
+        .flat_map(|members| NAMES.iter().filter_map(|name| members.get(*name)?.as_str()));
+    names.filter_map(|name| inventory.find(name).or_else(|| inventory.find(name.rsplit_once(':')?.0))).next()
+}
+
+impl Room {
+    /// Keeps an alert.
+    pub(crate) fn alert(&self, permit: &Permit, asked: AlertArguments) -> AlertResult {
+        let device = device_of(&asked.alert, &self.inventory).map(|device| Arc::clone(&device.name));
+        let sender = Arc::clone(&permit.caller().principal);
+        tracing::warn!(sender = &*sender, device = device.as_deref(), "an alert about a device was received");
+        let received_at = self.clock.now();
+        self.alerts.keep(KeptAlert {
+            received_at,
+            sender,
+            device: device.clone(),
+            alert: Value::Object(asked.alert),
+        });
+        AlertResult { status: "received".to_owned(), device, received_at }
+    }
+
+    /// The alerts that came last.
+    pub(crate) fn list_alerts(&self, asked: &AlertsArguments) -> Result<AlertsResult, DeviceError> {
+        let device = asked.device_ip.as_deref().map(|device| self.find(device)).transpose()?;
+        let name = device.as_ref().map(|device| &*device.name);
+        let (alerts, total) = self.alerts.list(name, asked.since, asked.limit);
+        Ok(AlertsResult { alerts, total })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn alert(n: i64, size: usize) -> KeptAlert {
+        KeptAlert {
+            received_at: Timestamp::from_unix_ms(n),
+            sender: "s".into(),
+            device: (n % 2 == 0).then(|| "r1".into()),
+            alert: json!({ "n": n, "text": "x".repeat(size) }),
+        }
+    }
+
+    #[test]
+    fn the_newest_are_kept() {
+        let alerts = Alerts::default();
+        (0..1500).for_each(|n| alerts.keep(alert(n, 10)));
+        let (listed, total) = alerts.list(None, None, 2);
+        let numbers: Vec<&Value> = listed.iter().map(|alert| &alert.alert["n"]).collect();
+        assert_eq!((numbers, total), (vec![&json!(1499), &json!(1498)], ALERTS_MAX));
+        assert_eq!(alerts.list(Some("r1"), Some(Timestamp::from_unix_ms(1490)), 100).1, 5);
+        (0..200).for_each(|n| alerts.keep(alert(n, 60_000)));
+        let (_, total) = alerts.list(None, None, 1);
+        assert!(total < 80, "{total}");
+    }
+}

@@ -1,0 +1,148 @@
+//! Hosts outside the inventory, and logins that come with a request.
+
+use std::{net::IpAddr, sync::Arc};
+
+use ipnet::IpNet;
+use ssh::{Endpoint, Login};
+use tool::{Call, CarriedLogin, ConfigFault, Identity};
+
+use crate::{
+    Room,
+    detect::UNKNOWN,
+    error::DeviceError,
+    inventory::{Credential, Device},
+    platform::{self, Platform},
+};
+
+/// The platform of a device that a request describes without naming one.
+const USUAL: &str = "cisco_ios";
+const SSH_PORT: u16 = 22;
+
+/// Which hosts outside the inventory may be asked.
+#[derive(Debug)]
+pub(crate) struct Outside {
+    networks: Vec<IpNet>,
+    names: Vec<String>,
+}
+
+impl Outside {
+    pub(crate) fn read(texts: &[String], faults: &mut Vec<ConfigFault>) -> Self {
+        let mut outside = Self { networks: Vec::new(), names: Vec::new() };
+        for (index, text) in texts.iter().enumerate() {
+            let is_name = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+            if let Ok(network) = text.parse::<IpNet>() {
+                outside.networks.push(network);
+            } else if let Ok(address) = text.parse::<IpAddr>() {
+                outside.networks.push(address.into());
+            } else if !text.is_empty() && text.chars().all(is_name) {
+                outside.names.push(text.to_ascii_lowercase());
+            } else {
+                let what =
+                    format!("{text:?} is no address, no network such as 192.0.2.0/24 and no name of a host");
+                faults.push(ConfigFault::new(format!("/devices/outside/{index}"), what));
+            }
+        }
+        outside
+    }
+
+    /// Where a host is, `host` or `host:port`, where it may be asked. A name counts only as it is written here: what
+    /// it leads to is not looked at.
+    pub(crate) fn endpoint(&self, asked: &str) -> Option<Endpoint> {
+        let (host, port) = match asked.rsplit_once(':') {
+            Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, port.parse().ok()?),
+            _ => (asked, SSH_PORT),
+        };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let allowed = match host.parse::<IpAddr>() {
+            Ok(address) => self.networks.iter().any(|network| network.contains(&address.to_canonical())),
+            Err(_) => self.names.contains(&host.to_ascii_lowercase()),
+        };
+        (allowed && port != 0).then(|| Endpoint { host: host.to_owned(), port })
+    }
+}
+
+/// The login that came with a call for a host.
+pub(crate) fn carried<'a>(call: &'a Call, host: &str, user: &str) -> Option<&'a CarriedLogin> {
+    call.logins.as_deref()?.iter().find(|login| login.host == host && login.user == user)
+}
+
+impl Room {
+    /// A device that is asked with a login of the request's own: of the inventory, or outside it.
+    ///
+    /// Error: there is none, none may be asked, or the platform is not known.
+    pub(crate) fn find_as(
+        &self,
+        asked: &str,
+        platform: Option<&str>,
+        credential: Arc<Credential>,
+    ) -> Result<Device, DeviceError> {
+        if let Some(device) = self.inventory.find(asked) {
+            return Ok(Device { credential, ..Device::clone(device) });
+        }
+        let name = platform.unwrap_or(USUAL);
+        let platform = platform::named(name).ok_or_else(|| DeviceError::BadArgument {
+            pointer: "/device_type".to_owned(),
+            what: format!("there is no platform {name:?}; `portcullis devices platforms` lists them"),
+        })?;
+        self.inventory.outside(asked, platform, credential).ok_or_else(|| self.not_found(asked))
+    }
+
+    /// A device of the inventory, or a host outside it that may be asked, to be looked at without a login.
+    pub(crate) fn find_any(&self, asked: &str) -> Result<Arc<Device>, DeviceError> {
+        if let Some(device) = self.inventory.find(asked) {
+            return Ok(Arc::clone(device));
+        }
+        let unknown: Option<&'static Arc<Platform>> = platform::named(UNKNOWN);
+        let found = unknown.and_then(|unknown| self.inventory.outside(asked, unknown, Arc::new(nobody())));
+        found.map(Arc::new).ok_or_else(|| self.not_found(asked))
+    }
+}
+
+/// Nobody logs in.
+pub(crate) fn nobody() -> Credential {
+    Credential { name: String::new(), login: Login::default(), enable: None }
+}
+
+/// Who logs in with what came with a request. What is refused is left alone by the name of its bringer and its user.
+pub(crate) fn credential(login: &CarriedLogin, caller: &Identity) -> Credential {
+    Credential {
+        name: format!("of the request, {} by {}", login.user, caller.principal),
+        login: Login { user: login.user.clone(), password: login.password.clone(), ..Login::default() },
+        enable: login.enable.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_outside_are_those_that_are_named() {
+        let mut faults = Vec::new();
+        let named =
+            ["192.0.2.0/24", "2001:db8::1", "Lab.Example.net", "a b", "10.0.0.0/33"].map(str::to_owned);
+        let outside = Outside::read(&named, &mut faults);
+        let wrong: Vec<&str> = faults.iter().map(|fault| fault.pointer.as_str()).collect();
+        assert_eq!(wrong, ["/devices/outside/3", "/devices/outside/4"]);
+        for (asked, found) in [
+            ("192.0.2.7", Some("192.0.2.7:22")),
+            ("192.0.2.7:2022", Some("192.0.2.7:2022")),
+            ("::ffff:192.0.2.7", Some("[::ffff:192.0.2.7]:22")),
+            ("[2001:db8::1]:23", Some("[2001:db8::1]:23")),
+            ("2001:db8::1", Some("[2001:db8::1]:22")),
+            ("lab.example.net", Some("lab.example.net:22")),
+            ("192.0.3.7", None),
+            ("other.lab.example.net", None),
+            ("192.0.2.7:0", None),
+            ("192.0.2.7:x", None),
+            ("0300.0.2.7", None),
+            ("", None),
+        ] {
+            assert_eq!(
+                outside.endpoint(asked).map(|endpoint| endpoint.to_string()).as_deref(),
+                found,
+                "{asked}"
+            );
+        }
+    }
+}
