@@ -112,4 +112,8 @@ impl Calls for Shop {
     async fn apply(&self, change: &str) -> Result<Outcome, Fault> {
         Err(Fault::not_found(format!("no change {change:?}")))
     }
+
+    fn may_reach(&self, _tool: &str, _target: &str) -> Option<bool> {
+        None
+    }
 }

@@ -16,6 +16,7 @@ use crate::{
     kept::Kept,
     mask::masked,
     outside,
+    platform::Class,
     session::{Output, SessionError},
     shapes::{CommandResult, QueryArguments, QueryAsArguments, QueryResult, Status},
     tape::Tape,
@@ -28,6 +29,29 @@ pub(crate) struct Question<'a> {
     pub(crate) principal: Arc<str>,
     /// On a session of its own, which nobody else gets.
     pub(crate) is_apart: bool,
+}
+
+/// What came of commands on one session.
+#[derive(Debug)]
+pub(crate) struct Exchanged {
+    outputs: Vec<(Result<Output, DeviceError>, Duration)>,
+    session_ms: f64,
+    session_reused: bool,
+}
+
+impl Exchanged {
+    /// What came of one command.
+    pub(crate) fn one(output: Output, took: Duration) -> Self {
+        Self { outputs: vec![(Ok(output), took)], session_ms: 0.0, session_reused: true }
+    }
+
+    /// The output of the first.
+    pub(crate) fn first(&self) -> Result<Output, DeviceError> {
+        match self.outputs.first() {
+            Some((output, _)) => output.clone(),
+            None => Err(DeviceError::Late { device: String::new() }),
+        }
+    }
 }
 
 impl Room {
@@ -111,34 +135,25 @@ impl Room {
         done
     }
 
-    /// Runs commands one after the other on one session. What ends the session ends the rest of them too.
+    /// Asks a device, or shares what another call asks it from now on, where all that is asked only shows something and
+    /// the login is the inventory's.
     async fn ask(&self, question: &Question<'_>, tape: &Arc<Tape>) -> Result<QueryResult, DeviceError> {
         let began = Instant::now();
         let timestamp = self.clock.now();
         let (device, asked) = (question.device, &question.asked);
-        let mut taken = match question.is_apart {
-            true => self.pool.take_apart(device, tape, self.pool.bounds()).await?,
-            false => self.pool.take(device, tape).await?,
-        };
-        let (session_ms, session_reused) = (ms(began.elapsed()), !taken.is_new);
-        let mut results = Vec::with_capacity(asked.commands.len());
-        for command in &asked.commands {
-            let started = Instant::now();
-            let output = self.pool.run(device, &mut taken, command).await;
-            let was_cut = output.as_ref().is_ok_and(|output| output.cut);
-            results.push(self.result(question, command, output, started.elapsed()));
-            if taken.is_lost() && was_cut && results.len() < asked.commands.len() {
-                // The device is well; only what it was still printing had to be left behind.
-                self.pool.renew(device, &mut taken).await?;
-            } else if taken.is_lost() {
-                break;
+        let work = async || self.exchange(question, tape).await.map(Arc::new);
+        let (exchanged, shared) = match !question.is_apart && self.only_shows(device, &asked.commands) {
+            true => {
+                let key = (Arc::clone(&device.name), asked.commands.join("\n"));
+                self.flights.share(key, work).await
             }
-        }
-        for command in asked.commands.iter().skip(results.len()) {
-            let closed = DeviceError::session(device, SessionError::Closed);
-            results.push(self.result(question, command, Err(closed), Duration::ZERO));
-        }
-        taken.give_back();
+            false => (work().await, false),
+        };
+        let exchanged = exchanged?;
+        let all = asked.commands.iter().zip(&exchanged.outputs);
+        let results: Vec<CommandResult> = all
+            .map(|(command, (output, took))| self.result(question, command, output.clone(), *took))
+            .collect();
         let failed = results.iter().any(|result| result.status == Status::Error);
         Ok(QueryResult {
             device_ip: asked.device_ip.clone(),
@@ -147,9 +162,46 @@ impl Room {
             results,
             timestamp,
             execution_time_ms: ms(began.elapsed()),
-            session_ms,
-            session_reused,
+            session_ms: exchanged.session_ms,
+            session_reused: exchanged.session_reused,
+            shared,
         })
+    }
+
+    /// True where commands may be run once for several who ask for them.
+    fn only_shows(&self, device: &Device, commands: &[String]) -> bool {
+        let shows = |command: &String| {
+            device.platform.classify(command).is_ok_and(|classed| classed.class == Class::Show)
+        };
+        commands.iter().all(shows)
+    }
+
+    /// Runs commands one after the other on one session. What ends the session ends the rest of them too.
+    async fn exchange(&self, question: &Question<'_>, tape: &Arc<Tape>) -> Result<Exchanged, DeviceError> {
+        let began = Instant::now();
+        let (device, commands) = (question.device, &question.asked.commands);
+        let mut taken = match question.is_apart {
+            true => self.pool.take_apart(device, tape, self.pool.bounds()).await?,
+            false => self.pool.take(device, tape).await?,
+        };
+        let (session_ms, session_reused) = (ms(began.elapsed()), !taken.is_new);
+        let mut outputs = Vec::with_capacity(commands.len());
+        for command in commands {
+            let started = Instant::now();
+            let output = self.pool.run(device, &mut taken, command).await;
+            let was_cut = output.as_ref().is_ok_and(|output| output.cut);
+            outputs.push((output, started.elapsed()));
+            if taken.is_lost() && was_cut && outputs.len() < commands.len() {
+                // The device is well; only what it was still printing had to be left behind.
+                self.pool.renew(device, &mut taken).await?;
+            } else if taken.is_lost() {
+                break;
+            }
+        }
+        let closed = || (Err(DeviceError::session(device, SessionError::Closed)), Duration::ZERO);
+        outputs.resize_with(commands.len(), closed);
+        taken.give_back();
+        Ok(Exchanged { outputs, session_ms, session_reused })
     }
 
     /// What came of a command, as it is told.

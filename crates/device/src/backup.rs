@@ -94,7 +94,7 @@ impl Reading<'_> {
             let versions = Versions::of(&self.room().backups, location, &self.device, config_type);
             let (device, platform) = (self.device.name.to_string(), self.device.platform);
             let kept = keep(&versions, &text, now, config_type, platform);
-            backups.push(kept.map_err(|source| DeviceError::Backup { device, source })?);
+            backups.push(kept.map_err(|error| DeviceError::Backup { device, why: error.to_string() })?);
         }
         let changed = backups.iter().any(|backup| backup.changed);
         Ok(BackupResult {
@@ -165,7 +165,10 @@ impl Room {
         let device = self.find(&asked.device_ip)?;
         let versions =
             Versions::of(&self.backups, asked.backup_location.as_deref(), &device, asked.config_type);
-        let cannot = |source| DeviceError::Backup { device: device.name.to_string(), source };
+        let cannot = |error: io::Error| DeviceError::Backup {
+            device: device.name.to_string(),
+            why: error.to_string(),
+        };
         let all = versions.all().map_err(cannot)?;
         let version = asked.version.clone().or_else(|| all.last().cloned());
         let Some(version) = version.filter(|version| all.contains(version)) else {

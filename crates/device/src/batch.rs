@@ -28,7 +28,7 @@ impl Room {
     /// Runs the commands on every chosen device.
     pub(crate) async fn run_many(&self, asked: &RunArguments, talk: &Talk) -> Result<RunResult, DeviceError> {
         let began = Instant::now();
-        let wishes = self.wishes(asked)?;
+        let wishes = self.wishes(asked, talk)?;
         let total = wishes.len();
         let one = |wish: Wish| async move { self.one_of_many(wish, talk).await };
         let mut answers = stream::iter(wishes).map(one).buffer_unordered(self.devices_at_once_max);
@@ -88,7 +88,7 @@ impl Room {
     }
 
     /// What to ask of whom: the devices that are chosen, and those that come with a login.
-    fn wishes(&self, asked: &RunArguments) -> Result<Vec<Wish>, DeviceError> {
+    fn wishes(&self, asked: &RunArguments, talk: &Talk) -> Result<Vec<Wish>, DeviceError> {
         let has_logins = !asked.logins.is_empty();
         let chooses = !(asked.devices.is_empty() && asked.groups.is_empty() && asked.labels.is_empty());
         let arguments = |device: &str| {
@@ -96,7 +96,7 @@ impl Room {
                 "device_ip": device, "commands": asked.commands, "timeout": asked.timeout, "parse": asked.parse,
             })
         };
-        let devices = if has_logins && !chooses { Vec::new() } else { self.chosen(asked)? };
+        let devices = if has_logins && !chooses { Vec::new() } else { self.chosen(asked, talk)? };
         let mut wishes: Vec<Wish> = devices
             .iter()
             .map(|device| Wish {
@@ -118,11 +118,12 @@ impl Room {
         Ok(wishes)
     }
 
-    /// The devices that a call names, by name.
+    /// The devices that a call names, by name. What is chosen by more than its name is what the caller may ask.
     ///
     /// Error: a name, a group or labels that stand for no device, or nothing that names any.
-    fn chosen(&self, asked: &RunArguments) -> Result<Vec<Arc<Device>>, DeviceError> {
+    fn chosen(&self, asked: &RunArguments, talk: &Talk) -> Result<Vec<Arc<Device>>, DeviceError> {
         let bad = |pointer: String, what: String| DeviceError::BadArgument { pointer, what };
+        let shown = || self.inventory.all().filter(|device| Self::is_shown(talk, device));
         let mut chosen = BTreeMap::new();
         let mut choose =
             |device: &Arc<Device>| drop(chosen.insert(Arc::clone(&device.name), Arc::clone(device)));
@@ -133,7 +134,7 @@ impl Room {
             }
             let pointer = || format!("/devices/{index}");
             let glob = Glob::new(name).map_err(|error| bad(pointer(), error.to_string()))?.compile_matcher();
-            let mut fits = self.inventory.all().filter(|device| glob.is_match(&*device.name)).peekable();
+            let mut fits = shown().filter(|device| glob.is_match(&*device.name)).peekable();
             if fits.peek().is_none() {
                 return Err(bad(
                     pointer(),
@@ -146,13 +147,13 @@ impl Room {
             if !self.inventory.has_group(group) {
                 return Err(bad(format!("/groups/{index}"), format!("there is no group {group:?}")));
             }
-            self.inventory.all().filter(|device| device.groups.contains(group)).for_each(&mut choose);
+            shown().filter(|device| device.groups.contains(group)).for_each(&mut choose);
         }
         if !asked.labels.is_empty() {
             let has = |device: &&Arc<Device>| {
                 asked.labels.iter().all(|(name, value)| device.labels.get(name) == Some(value))
             };
-            self.inventory.all().filter(has).for_each(&mut choose);
+            shown().filter(has).for_each(&mut choose);
         }
         if chosen.is_empty() {
             let what = match asked.devices.is_empty() && asked.groups.is_empty() && asked.labels.is_empty() {

@@ -63,6 +63,10 @@ pub struct Config {
     /// The most devices that are worked on at once.
     #[schemars(range(min = 1, max = 1000))]
     pub devices_at_once_max: usize,
+    /// The most sessions that work at once on devices of one site, by their label `site`; without it, there is no such
+    /// bound. A site's line and its login servers are shared by its devices.
+    #[schemars(range(min = 1, max = 1000))]
+    pub sessions_per_site_max: Option<usize>,
     /// The most new logins on one device in any 60 seconds.
     #[schemars(range(min = 1, max = 1000))]
     pub logins_per_minute_max: usize,
@@ -101,6 +105,7 @@ impl Default for Config {
             output_bytes_max: 8 * 1024 * 1024,
             answer_chars_max: 16_384,
             sessions_per_device_max: 2,
+            sessions_per_site_max: None,
             devices_at_once_max: 50,
             logins_per_minute_max: 20,
             idle_ms: 120_000,

@@ -4,7 +4,7 @@ use tool::{Code, Fault};
 use crate::{inventory::Device, platform::ErrorClass, session::SessionError};
 
 /// Everything that can go wrong in this room. Devices are called by their names in the inventory.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum DeviceError {
     #[error("Device not found: {asked}{}", hint(near))]
     NotFound { asked: String, near: Option<String> },
@@ -38,8 +38,8 @@ pub(crate) enum DeviceError {
     TooLong { device: String, command: String },
     #[error("{device}: what {command:?} prints cannot be read: {why}")]
     Unread { device: String, command: String, why: String },
-    #[error("cannot keep the backup of {device}: {source}")]
-    Backup { device: String, source: std::io::Error },
+    #[error("cannot keep the backup of {device}: {why}")]
+    Backup { device: String, why: String },
     #[error("{device}: the call took longer than it may")]
     Late { device: String },
     #[error("{device}: the call was stopped")]

@@ -11,6 +11,7 @@ mod batch;
 mod config;
 mod detect;
 mod error;
+mod flight;
 mod guard;
 mod inventory;
 mod kept;
@@ -45,7 +46,9 @@ use tool::{
 pub use crate::config::{CommandsConfig, Config, DeviceConfig, GroupConfig, LoginConfig, Transport};
 use crate::{
     alerts::Alerts,
+    ask::Exchanged,
     error::DeviceError,
+    flight::Flights,
     inventory::{Device, Inventory},
     kept::Shelf,
     platform::Class,
@@ -90,6 +93,7 @@ pub fn open(config: &Config, parts: &Parts) -> Result<Arc<dyn Provider>, Vec<Con
         templates,
         shelf: Shelf::default(),
         alerts: Alerts::default(),
+        flights: Flights::default(),
         clock: Arc::clone(&parts.clock),
         backups: parts.base_dir.join(&config.backups),
         transcripts: parts.base_dir.join(&config.transcripts),
@@ -130,6 +134,7 @@ struct Room {
     templates: Option<Library>,
     shelf: Shelf,
     alerts: Alerts,
+    flights: Flights<Result<Arc<Exchanged>, DeviceError>>,
     clock: Arc<dyn Clock>,
     backups: PathBuf,
     transcripts: PathBuf,
@@ -176,7 +181,15 @@ impl Room {
         }
     }
 
-    fn list(&self, asked: &ListArguments) -> ListResult {
+    /// Whether a caller may ask a device for anything. One that has no tool for that, and may list, sees all of them.
+    fn is_shown(talk: &Talk, device: &Device) -> bool {
+        let target = format!("device:{}", device.name);
+        let reach = |tool: &&str| talk.calls().may_reach(tool, &target);
+        let known: Vec<bool> = tools::REACHING.iter().filter_map(reach).collect();
+        known.is_empty() || known.contains(&true)
+    }
+
+    fn list(&self, asked: &ListArguments, talk: &Talk) -> ListResult {
         let platform =
             asked.platform.as_deref().map(|name| platform::named(name).map(|one| one.name.clone()));
         let needle = asked.search.as_ref().map(|text| text.to_lowercase());
@@ -190,8 +203,13 @@ impl Room {
                     texts.into_iter().chain(labels).any(|text| text.to_lowercase().contains(needle))
                 })
         };
-        let devices: Vec<Value> =
-            self.inventory.all().filter(fits).map(|device| device.attributes()).collect();
+        let devices: Vec<Value> = self
+            .inventory
+            .all()
+            .filter(fits)
+            .filter(|device| Self::is_shown(talk, device))
+            .map(|device| device.attributes())
+            .collect();
         ListResult { total: devices.len(), devices }
     }
 
@@ -332,7 +350,7 @@ impl Provider for Devices {
     async fn run(&self, permit: Permit, talk: Talk) -> Result<Reply, Fault> {
         let room = &self.room;
         let value = match permit.tool().name.as_str() {
-            tools::LIST => json!(room.list(&permit.parse::<ListArguments>()?)),
+            tools::LIST => json!(room.list(&permit.parse::<ListArguments>()?, &talk)),
             tools::QUERY => json!(room.query(&permit, &talk, permit.parse()?).await?),
             tools::QUERY_AS => json!(room.query_as(&permit, &talk, permit.parse()?).await?),
             tools::RUN => json!(room.run_many(&permit.parse::<RunArguments>()?, &talk).await?),

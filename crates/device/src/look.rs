@@ -1,12 +1,13 @@
 //! What is asked of devices of every platform alike: configurations, interfaces, routes, logs.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use regex::Regex;
 use tool::{Permit, Talk};
 
 use crate::{
     Room,
+    ask::Exchanged,
     error::DeviceError,
     inventory::Device,
     kept::Kept,
@@ -31,7 +32,9 @@ pub(crate) struct Reading<'a> {
     room: &'a Room,
     pub(crate) device: Arc<Device>,
     principal: Arc<str>,
-    taken: Taken,
+    /// The session, once something was run on it.
+    taken: Option<Taken>,
+    tape: Arc<Tape>,
 }
 
 impl Room {
@@ -46,10 +49,13 @@ impl Room {
         let device = self.find(asked)?;
         let principal = Arc::clone(&permit.caller().principal);
         let read = async |tape: &Arc<Tape>| {
-            let taken = self.pool.take(&device, tape).await?;
-            let mut reading = Reading { room: self, device: Arc::clone(&device), principal, taken };
+            let tape = Arc::clone(tape);
+            let mut reading =
+                Reading { room: self, device: Arc::clone(&device), principal, taken: None, tape };
             let done = work(&mut reading).await;
-            reading.taken.give_back();
+            if let Some(taken) = reading.taken {
+                taken.give_back();
+            }
             done
         };
         self.taped(permit, talk, &device, permit.deadline(), read).await
@@ -80,7 +86,19 @@ impl Reading<'_> {
         if self.room.deny.is_match(command) {
             return Err(DeviceError::Denied { device, command: command.to_owned() });
         }
-        let output = self.room.pool.run(&self.device, &mut self.taken, command).await?;
+        let (room, known, taken, tape) = (self.room, &self.device, &mut self.taken, &self.tape);
+        let read = async || {
+            let taken = match taken {
+                Some(taken) => taken,
+                None => taken.insert(room.pool.take(known, tape).await?),
+            };
+            let began = Instant::now();
+            let output = room.pool.run(known, taken, command).await?;
+            Ok(Arc::new(Exchanged::one(output, began.elapsed())))
+        };
+        let key = (Arc::clone(&known.name), command.to_owned());
+        let (exchanged, _) = self.room.flights.share(key, read).await;
+        let output = exchanged?.first()?;
         match output.error {
             Some((class, line)) => Err(DeviceError::Told { device, class, line }),
             None if output.cut => Err(DeviceError::TooLong { device, command: command.to_owned() }),

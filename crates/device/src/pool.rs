@@ -40,6 +40,8 @@ pub(crate) struct Pool {
     per_device: usize,
     guard: Guard,
     devices: Mutex<HashMap<Arc<str>, Arc<Slot>>>,
+    /// How many sessions of each site may work at once, where that is bounded.
+    sites: HashMap<String, Arc<Semaphore>>,
 }
 
 /// The sessions of one device.
@@ -52,12 +54,18 @@ struct Slot {
     takes_no_exec: AtomicBool,
 }
 
+/// The places that a session holds while it works.
+struct Places {
+    _of_device: OwnedSemaphorePermit,
+    _of_site: Option<OwnedSemaphorePermit>,
+}
+
 /// A session that is in use. It goes back when it is given back; dropped, it is closed.
 pub(crate) struct Taken {
     slot: Arc<Slot>,
     live: Live,
     bounds: Bounds,
-    _place: OwnedSemaphorePermit,
+    _places: Places,
     /// It was made for this.
     pub(crate) is_new: bool,
     /// Something was run on it since.
@@ -69,7 +77,12 @@ pub(crate) struct Taken {
 impl Pool {
     pub(crate) fn new(config: &Config, inventory: Arc<Inventory>) -> Self {
         let ms = Duration::from_millis;
+        let sites = config.sessions_per_site_max.into_iter().flat_map(|max| {
+            let sites = inventory.all().filter_map(|device| device.labels.get("site"));
+            sites.map(move |site| (site.clone(), Arc::new(Semaphore::new(max))))
+        });
         Self {
+            sites: sites.collect(),
             inventory,
             options: Options {
                 connect_max: ms(config.connect_timeout_ms),
@@ -106,7 +119,7 @@ impl Pool {
     /// A session on a device: one that is idle, or a new one.
     pub(crate) async fn take(&self, device: &Device, tape: &Arc<Tape>) -> Result<Taken, DeviceError> {
         let slot = self.slot(device);
-        let place = self.place(device, &slot).await?;
+        let places = self.place(device, &slot).await?;
         while let Some(mut live) = self.idle(&slot) {
             let fresh = live.used.elapsed() < PROBE_AFTER && !live.is_lost();
             if fresh || live.is_alive(PROBE_MAX).await {
@@ -115,7 +128,7 @@ impl Pool {
                     slot,
                     live,
                     bounds: self.bounds,
-                    _place: place,
+                    _places: places,
                     is_new: false,
                     is_used: false,
                     is_apart: false,
@@ -127,7 +140,7 @@ impl Pool {
             slot,
             live,
             bounds: self.bounds,
-            _place: place,
+            _places: places,
             is_new: true,
             is_used: false,
             is_apart: false,
@@ -147,15 +160,25 @@ impl Pool {
         bounds: Bounds,
     ) -> Result<Taken, DeviceError> {
         let slot = self.slot(device);
-        let place = self.place(device, &slot).await?;
+        let places = self.place(device, &slot).await?;
         let live = self.open(device, &slot, tape, bounds).await?;
-        Ok(Taken { slot, live, bounds, _place: place, is_new: true, is_used: false, is_apart: true })
+        Ok(Taken { slot, live, bounds, _places: places, is_new: true, is_used: false, is_apart: true })
     }
 
-    /// Waits for a place among the sessions of a device.
-    async fn place(&self, device: &Device, slot: &Slot) -> Result<OwnedSemaphorePermit, DeviceError> {
-        let place = Arc::clone(&slot.places).acquire_owned().await;
-        place.map_err(|_| DeviceError::NoSession { device: device.name.to_string(), max: self.per_device })
+    /// Waits for a place among the sessions of a device, and then for one among those of its site.
+    async fn place(&self, device: &Device, slot: &Slot) -> Result<Places, DeviceError> {
+        let taken = async |places: &Arc<Semaphore>| {
+            let place = Arc::clone(places).acquire_owned().await;
+            place
+                .map_err(|_| DeviceError::NoSession { device: device.name.to_string(), max: self.per_device })
+        };
+        let of_device = taken(&slot.places).await?;
+        let site = device.labels.get("site").and_then(|site| self.sites.get(site));
+        let of_site = match site {
+            Some(places) => Some(taken(places).await?),
+            None => None,
+        };
+        Ok(Places { _of_device: of_device, _of_site: of_site })
     }
 
     /// Runs one command that only shows, once more on a new session where that is the session's fault: it died while it

@@ -113,6 +113,8 @@ pub(crate) struct QueryResult {
     pub(crate) session_ms: f64,
     /// True where a session was there already.
     pub(crate) session_reused: bool,
+    /// Whether the outputs are those of another call that asked the same at the same time.
+    pub(crate) shared: bool,
 }
 
 /// Whether something went well.

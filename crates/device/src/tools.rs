@@ -39,6 +39,9 @@ pub(crate) const BACKUP: &str = "backup_config";
 pub(crate) const BACKUP_SHOW: &str = "backup_show";
 pub(crate) const BACKUP_RAW: &str = "backup_show_raw";
 
+/// What a caller may ask one device with.
+pub(crate) const REACHING: [&str; 8] = [QUERY, CONFIG, INTERFACE, ROUTES, LOGS, BACKUP, DETECT, REACH];
+
 /// The most commands of one call.
 const COMMANDS_MAX: u64 = 50;
 /// Calls that run beside batches.

@@ -12,7 +12,7 @@ use tool::{
     json::raw,
 };
 
-use crate::{Answer, Gate, Leash, road::Journey, run::Granted};
+use crate::{Answer, Gate, Leash, condition::Scene, road::Journey, run::Granted};
 
 /// How deep calls may call calls.
 const DEPTH_MAX: u8 = 8;
@@ -113,5 +113,15 @@ impl Calls for GateCalls {
 
     async fn apply(&self, change: &str) -> Result<Outcome, Fault> {
         self.make(Kind::Apply { change: change.into() }).await
+    }
+
+    fn may_reach(&self, tool: &str, target: &str) -> Option<bool> {
+        let gate = self.gate.upgrade()?;
+        let snapshot = gate.snapshot();
+        let entry = snapshot.entry(&Kind::tool(tool, raw(&Value::Null)), None)?;
+        let nothing = Value::Null;
+        let scene = Scene::new(&self.caller, &entry.tool, &nothing, target, self.door, gate.clock.now());
+        let seen = snapshot.may_see(&self.caller, &entry.tool);
+        seen.then(|| snapshot.policy.may_reach(&scene.known_by(&*entry.provider)))
     }
 }

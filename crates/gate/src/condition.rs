@@ -122,6 +122,11 @@ thread_local! {
 }
 
 impl Condition {
+    /// Whether it looks at the arguments of a call.
+    pub(crate) fn goes_by_arguments(&self) -> bool {
+        self.names.contains(&"arguments")
+    }
+
     /// Compiles a condition. The parser is asked with a net under it: a text that makes it panic is refused too.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         if text.len() > TEXT_BYTES_MAX {

@@ -173,6 +173,18 @@ impl Policy {
         !barred && rules.iter().any(|rule| rule.sense == Sense::Allows)
     }
 
+    /// True where a call that touches this target might be allowed, whatever its arguments are.
+    pub(crate) fn may_reach(&self, scene: &Scene<'_>) -> bool {
+        let rules = self.rules_for(scene.caller(), scene.tool());
+        let of = |sense: Sense| rules.iter().filter(move |rule| rule.sense == sense);
+        // A rule that cannot be evaluated denies, as it does for a call.
+        let barred =
+            of(Sense::Denies).any(|rule| !rule.goes_by_arguments() && rule.holds(scene) != Ok(false));
+        let may =
+            |rule: &&Rule| rule.touches(scene) && (rule.goes_by_arguments() || rule.holds(scene) == Ok(true));
+        !barred && of(Sense::Allows).any(may)
+    }
+
     /// The tools this caller sees and may call by name, in the order of `tools`. Remembered for each set of roles.
     pub(crate) fn visible(&self, caller: &Caller, tools: &[Arc<Tool>]) -> Arc<[Arc<Tool>]> {
         let mut roles = caller.roles.to_vec();
@@ -236,10 +248,19 @@ impl Rule {
         self.targets.is_none() && self.when.is_none()
     }
 
+    /// Whether it needs the arguments to be decided.
+    fn goes_by_arguments(&self) -> bool {
+        self.when.as_ref().is_some_and(Condition::goes_by_arguments)
+    }
+
+    /// Whether it is about what the call touches.
+    fn touches(&self, scene: &Scene<'_>) -> bool {
+        let is_met = |targets: &Vec<GlobMatcher>| targets.iter().any(|glob| glob.is_match(scene.target()));
+        self.targets.as_ref().is_none_or(is_met)
+    }
+
     fn holds(&self, scene: &Scene<'_>) -> Result<bool, String> {
-        if let Some(targets) = &self.targets
-            && !targets.iter().any(|glob| glob.is_match(scene.target()))
-        {
+        if !self.touches(scene) {
             return Ok(false);
         }
         self.when.as_ref().map_or(Ok(true), |when| when.holds(scene))

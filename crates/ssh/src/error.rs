@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 /// Why there is no connection, or no more of it. The sentences name the far end and never hold a secret.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum SshError {
     /// Nobody answers there.
     #[error("cannot reach {to}: {why}")]

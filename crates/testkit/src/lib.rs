@@ -103,6 +103,10 @@ impl Calls for NoCalls {
     async fn apply(&self, change: &str) -> Result<Outcome, Fault> {
         Err(Fault::new(Code::NotFound, format!("no change {change:?}")))
     }
+
+    fn may_reach(&self, _tool: &str, _target: &str) -> Option<bool> {
+        None
+    }
 }
 
 /// A clock that is set by hand.

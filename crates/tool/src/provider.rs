@@ -126,4 +126,8 @@ pub trait Calls: Send + Sync {
 
     /// Applies an approved change.
     async fn apply(&self, change: &str) -> Result<Outcome, Fault>;
+
+    /// Whether a call of this tool may touch this target, whatever else its arguments say; `None` where this caller does
+    /// not see the tool at all. For lists: what a caller may not reach does not exist for it.
+    fn may_reach(&self, tool: &str, target: &str) -> Option<bool>;
 }

@@ -345,4 +345,8 @@ impl Calls for Nothing {
     async fn apply(&self, change: &str) -> Result<Outcome, Fault> {
         Err(Fault::new(Code::NotFound, format!("there is no change {change:?} in a trial")))
     }
+
+    fn may_reach(&self, _tool: &str, _target: &str) -> Option<bool> {
+        None
+    }
 }

@@ -32,6 +32,10 @@ impl Calls for Echo {
     async fn apply(&self, change: &str) -> Result<Outcome, Fault> {
         Ok(Outcome::new(json!({ "would_apply": change })))
     }
+
+    fn may_reach(&self, _tool: &str, _target: &str) -> Option<bool> {
+        None
+    }
 }
 
 fn check(shown: &Result<Value, Fault>, id: &str, expected: Expect) {

@@ -273,3 +273,32 @@ fn rules() -> impl Strategy<Value = Vec<(String, Option<String>)>> {
     let targets = prop::option::of(prop::sample::select(vec!["*", "a", "a*", "b*"]));
     prop::collection::vec((names.prop_map(str::to_owned), targets.prop_map(|t| t.map(str::to_owned))), 0..4)
 }
+
+/// What can be said of a target before it is known what exactly is asked.
+#[test]
+fn what_may_be_reached() {
+    let reaches = |role: Value, target: &str| {
+        let policy = policy(json!({ "r": role })).unwrap();
+        let now = "2026-01-01T12:00:00Z".parse().unwrap();
+        let caller = testkit::caller("r", PrincipalKind::Agent);
+        let nothing = Value::Null;
+        policy.may_reach(&Scene::new(&caller, &tools()[0], &nothing, target, Face::Rest, now))
+    };
+    let when = |text: &str| json!({ "allow": [{ "tools": ["fs_read"], "when": text }] });
+    let denies = |rule: Value| json!({ "allow": ["*"], "deny": [rule] });
+    assert!(reaches(json!({ "allow": ["fs_*"] }), "a"));
+    assert!(!reaches(json!({}), "a"));
+    assert!(reaches(json!({ "allow": [{ "tools": ["fs_read"], "targets": ["a"] }] }), "a"));
+    assert!(!reaches(json!({ "allow": [{ "tools": ["fs_read"], "targets": ["a"] }] }), "b"));
+    assert!(reaches(when("target == 'a'"), "a") && !reaches(when("target == 'a'"), "b"));
+    // It may hold for some arguments; a target that a rule is not about is not reached by it all the same.
+    assert!(reaches(when("arguments.limit <= 10"), "a"));
+    let both = json!({ "allow": [{ "tools": ["fs_read"], "targets": ["a"], "when": "arguments.x == 1" }] });
+    assert!(!reaches(both, "b"));
+    assert!(!reaches(denies(json!({ "tools": ["*"], "targets": ["a"] })), "a"));
+    assert!(reaches(denies(json!({ "tools": ["*"], "targets": ["a"] })), "b"));
+    assert!(reaches(denies(json!({ "tools": ["*"], "when": "arguments.x == 1" })), "a"));
+    // What cannot be evaluated denies.
+    assert!(!reaches(denies(json!({ "tools": ["*"], "when": "device.site == 'fra'" })), "a"));
+    assert!(!reaches(when("device.site == 'fra'"), "a"));
+}

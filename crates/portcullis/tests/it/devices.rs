@@ -248,6 +248,12 @@ fn rules_go_by_the_device(app: &App) {
         (&json!(true), &json!(false))
     );
     assert_eq!(answer["results"][1]["error_class"], "denied");
+    // What it may not ask is not there, unless it is named.
+    let listed = app.get("/devices", Some(&app.viewer)).json();
+    assert_eq!((listed.as_array().unwrap().len(), &listed[0]["id"]), (1, &json!("r1")), "{listed}");
+    let all = json!({ "devices": ["*"], "commands": ["show version"] });
+    let answer = app.post("/v1/mcp/run_show_commands", Some(&app.viewer), &all).json();
+    assert_eq!((&answer["total_devices"], &answer["successful"]), (&json!(1), &json!(1)), "{answer}");
 }
 
 fn doors_of_older_clients(app: &App) {
@@ -387,4 +393,49 @@ fn two_hundred_devices_are_asked_at_once() {
         let one = app.done("query_device", &json!({ "device_ip": "lab-r150", "commands": ["show version"] }));
         assert_eq!(one["session_reused"], true, "{reused}");
     }
+}
+
+/// Ten callers who ask a device the same thing at the same time do not make it work ten times.
+#[test]
+fn the_same_read_at_the_same_time_is_made_once() {
+    let app = App::with(|quickstart| {
+        quickstart.replace("network: { port: 2322,", "network: { port: 2322, latency_ms: 100,")
+    });
+    let ask = || app.done("query_device", &json!({ "device_ip": "lab-r1", "commands": ["show ip route"] }));
+    let answers: Vec<Value> = std::thread::scope(|scope| {
+        let asking: Vec<_> = (0..10).map(|_| scope.spawn(ask)).collect();
+        asking.into_iter().map(|asked| asked.join().unwrap()).collect()
+    });
+    let shared = answers.iter().filter(|answer| answer["shared"] == true).count();
+    assert!(shared >= 1, "{shared}");
+    let outputs: Vec<&Value> = answers.iter().map(|answer| &answer["results"][0]["output"]).collect();
+    assert!(outputs.iter().all(|output| *output == outputs[0] && output.as_str().unwrap().contains("10.")));
+    assert_eq!(ask()["shared"], false, "what was read before is never given again");
+}
+
+/// A device that hangs keeps the only place of its site; other sites go on.
+#[test]
+fn a_site_has_so_many_places() {
+    let app = App::with(|quickstart| {
+        let text =
+            quickstart.replace("network: { port: 2322,", "network: { port: 2322, faults: { 1: hangs },");
+        text.replace(
+            "  known_hosts: known_hosts\n  logins:",
+            "  known_hosts: known_hosts\n  sessions_per_site_max: 1\n  silence_timeout_ms: 20000\n  logins:",
+        )
+    });
+    let ask = |device: &str, command: &str, timeout: u64| {
+        app.call("query_device", &json!({ "device_ip": device, "commands": [command], "timeout": timeout }))
+    };
+    // All of them one after the other, which only works where places are given back.
+    let all = app
+        .done("run_show_commands", &json!({ "devices": ["lab-r2", "lab-r3"], "commands": ["show version"] }));
+    assert_eq!(all["successful"], 2, "{all}");
+    std::thread::scope(|scope| {
+        let hanging = scope.spawn(|| ask("lab-r1", "show ip route", 15));
+        until("the place of the site is taken", || ask("lab-r2", "show version", 1).status == 504);
+        assert_eq!(ask("lab-r3", "show version", 5).status, 200);
+        assert_ne!(hanging.join().unwrap().status, 500);
+    });
+    assert_eq!(ask("lab-r2", "show version", 10).status, 200);
 }
