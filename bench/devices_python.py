@@ -78,6 +78,99 @@ def ours(count, workers, again=False):
     return took
 
 
+def post(url, tool, arguments):
+    request = urllib.request.Request(f"{url}/v1/mcp/{tool}", json.dumps(arguments).encode(), {"Authorization": "Bearer " + KEY})
+    return json.load(urllib.request.urlopen(request))
+
+
+class Line:
+    """A line to a device that takes so many seconds each way, whatever is sent on it."""
+
+    def __init__(self, host, port, each_way):
+        self.target, self.each_way, self.loop = (host, port), each_way, asyncio.new_event_loop()
+        self.server = self.loop.run_until_complete(asyncio.start_server(self.join, "127.0.0.1", 0))
+        self.port = self.server.sockets[0].getsockname()[1]
+        threading.Thread(target=self.loop.run_forever, daemon=True).start()
+
+    async def join(self, reader, writer):
+        far_reader, far_writer = await asyncio.open_connection(*self.target)
+        await asyncio.gather(self.carry(reader, far_writer), self.carry(far_reader, writer))
+
+    async def carry(self, reader, writer):
+        while data := await reader.read(65536):
+            self.loop.call_later(self.each_way, writer.write, data)
+        self.loop.call_later(self.each_way, writer.close)
+
+
+def command_over(line, ask, many=50):
+    """What one command more takes on a session that is open, in ms."""
+    ask(1)
+    few, all_of_them = ask(1), ask(1 + many)
+    return (all_of_them - few) / many * 1000
+
+
+def round_trips():
+    """One command on a line of 20 ms there and back: ours and netmiko's; the floor is 20 ms."""
+    from netmiko import ConnectHandler
+
+    line = Line(HOSTS[0], PORT, 0.010)
+    # Trusted as the devices are, under the address of the line.
+    key = open(f"{HOME}/lab/known_hosts").readline().split(" ", 1)[1]
+    with open(f"{HOME}/line_hosts", "w") as file:
+        file.write(f"[127.0.0.1]:{line.port} {key}")
+    text = inventory(0, 10).replace(f"{HOME}/lab/known_hosts", f"{HOME}/line_hosts")
+    text += f"    far: {{ host: 127.0.0.1, port: {line.port}, platform: cisco_ios, login: lab }}\n"
+    process, url = serve("far", text)
+
+    def ours(count):
+        started = time.time()
+        answer = post(url, "query_device", {"device_ip": "far", "commands": ["show clock"] * count})
+        assert answer["status"] == "success", answer
+        return time.time() - started
+
+    device = ConnectHandler(device_type="cisco_ios", host="127.0.0.1", port=line.port, username="lab", password="lab")
+
+    def theirs(count):
+        started = time.time()
+        for _ in range(count):
+            device.send_command("show clock")
+        return time.time() - started
+
+    pairs = [(command_over(line, lambda n: ours(min(n, 50)), 49), command_over(line, theirs, 20)) for _ in range(3)]
+    my, their = (median([pair[side] for pair in pairs]) for side in (0, 1))
+    print(f"    one command on a line of 20 ms: {my:.1f} ms (goal 26), netmiko {their:.1f} ms; {their / my:.1f} times as long")
+    device.disconnect()
+    stop(process)
+
+
+def idle_sessions():
+    """How much memory 500 sessions take that wait for their next command."""
+    text = inventory(200, 200).replace("  logins:", "  sessions_per_device_max: 3\n  logins:")
+    process, url = serve("idle", text)
+
+    def resident():
+        status = open(f"/proc/{process.pid}/status").read()
+        return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+    before = resident()
+    # Three at a time on each, each asking something else, so that none shares the others' read.
+    asks = [{"devices": ["*"], "commands": [command] * 20} for command in ("show clock", "show version", "show users")]
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda ask: post(url, "run_show_commands", ask), asks))
+    def sessions():
+        request = urllib.request.Request(url + "/health/detailed", headers={"Authorization": "Bearer " + KEY})
+        return json.load(urllib.request.urlopen(request))["checks"]["device_connectivity"].get("idle_sessions", 0)
+
+    # Health is looked at every ten seconds.
+    waited = time.time()
+    while sessions() < 400 and time.time() - waited < 40:
+        time.sleep(1)
+    sessions = sessions()
+    more = resident() - before
+    print(f"    {sessions} idle sessions take {more:.0f} MiB more than none: {more / sessions * 500:.0f} MiB for 500 (goal 100)")
+    stop(process)
+
+
 def netmiko(count, workers):
     from netmiko import ConnectHandler
 
@@ -139,5 +232,7 @@ try:
     compare("scrapli, 50 devices, 5 commands, 10 workers, cold", lambda: ours(50, 10), lambda: scrapli(50, 10), 3)
     compare("netmiko, 200 devices, 5 commands, 50 workers, cold", lambda: ours(200, 50), lambda: netmiko(200, 50), 3)
     print(f"    portcullis, 200 devices, 5 commands, sessions that were there: {ours(200, 50, again=True):.2f} s")
+    round_trips()
+    idle_sessions()
 finally:
     stop(devices)

@@ -19,6 +19,7 @@ const PROGRAMS: &[(&str, &str, &str)] = &[
     ("python3", "python3", "runs the judges of the OpenAPI document"),
     ("chromium", "chromium", "opens the documentation pages as a reader does"),
     ("vtysh", "frr", "routers that the tests ask: FRRouting"),
+    ("birdc", "bird2", "a routing daemon whose terminal paints its line anew: BIRD"),
     ("sshd", "openssh-server", "what routers and hosts are reached through"),
     ("ip", "iproute2", "makes a network namespace for each router"),
     ("npm", "npm", "brings the MCP conformance suite and other people's MCP clients, and the Node they need"),

@@ -24,6 +24,8 @@ macro_rules! templates {
 templates![
     "arista_eos_routes",
     "aruba_aoscx_routes",
+    "bird_interfaces",
+    "bird_routes",
     "cisco_asa_routes",
     "cisco_ios_interface",
     "cisco_ios_interfaces",

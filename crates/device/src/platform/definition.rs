@@ -41,6 +41,9 @@ pub(super) struct Definition {
     home: Option<String>,
     /// Lines that belong to the prompt where they stand above it.
     above: Option<String>,
+    /// It shows its prompt before its answer, takes it away, and shows it again after it.
+    #[serde(default)]
+    early_prompt: bool,
     /// Commands that are run first: no paging, wide lines.
     #[serde(default)]
     prepare: Vec<String>,
@@ -273,6 +276,7 @@ impl Definition {
             modes: self.modes.iter().map(mode).collect::<Result<_, _>>()?,
             home: self.home.as_ref().map(index).transpose()?.unwrap_or(0),
             above: self.above.as_ref().map(pattern).transpose()?,
+            early_prompt: self.early_prompt,
             prepare: self.prepare.clone(),
             pagers: self.pagers.iter().map(pager).collect::<Result<_, String>>()?,
             dialog: self.dialog.iter().map(dialog).collect::<Result<_, String>>()?,

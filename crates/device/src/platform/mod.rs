@@ -38,6 +38,8 @@ pub(crate) struct Platform {
     pub(crate) home: usize,
     /// Lines that belong to the prompt where they stand above it.
     pub(crate) above: Option<Regex>,
+    /// It shows its prompt before its answer, takes it away, and shows it again after it.
+    pub(crate) early_prompt: bool,
     pub(crate) prepare: Vec<String>,
     pub(crate) pagers: Vec<Pager>,
     pub(crate) dialog: Vec<Dialog>,

@@ -59,6 +59,8 @@ pub(super) struct Exchange {
     /// When it ends at the latest, where that is not what the bounds say.
     pub(super) ends: Option<Instant>,
     pub(super) looked_at: Option<Instant>,
+    /// How often the screen had been wiped before it.
+    pub(super) wiped_before: u64,
     /// The row it was typed on.
     typed_on: u64,
     /// How many of the lines above belong to the echo and what came before it.
@@ -82,6 +84,7 @@ impl Exchange {
             began: now,
             ends: None,
             looked_at: None,
+            wiped_before: 0,
             typed_on: 0,
             echo_lines: None,
         }
@@ -106,9 +109,10 @@ impl Exchange {
         exchange
     }
 
-    pub(super) fn begin(&mut self, now: Instant, row: u64) {
+    pub(super) fn begin(&mut self, now: Instant, row: u64, wiped: u64) {
         self.began = now;
         self.typed_on = row;
+        self.wiped_before = wiped;
     }
 
     /// A question was answered on this row: what comes after it is new.

@@ -5,6 +5,8 @@
 //! earlier command is never taken for its answer. The prompt is learned; where it changes (a mode, another hostname), it
 //! must fit a mode of the platform.
 
+#[cfg(test)]
+mod anything;
 mod exchange;
 mod screen;
 
@@ -257,7 +259,7 @@ impl Session {
             return;
         }
         let Some(mut exchange) = self.queue.pop_front() else { return };
-        exchange.begin(now, self.screen.row());
+        exchange.begin(now, self.screen.row(), self.screen.wiped());
         self.last_byte = now;
         if let Some(line) = &exchange.line {
             self.to_write.push_back(Typed::plain(&format!("{line}{}", self.platform.newline)));
@@ -320,7 +322,15 @@ impl Session {
         if line.is_empty() {
             return None;
         }
-        let settled = match (&self.prompt, exchange.is_answered(self.screen.row())) {
+        // A prompt that is still to be taken away is the one before the answer.
+        let is_early = self.platform.early_prompt
+            && exchange.line.is_some()
+            && self.screen.wiped() == exchange.wiped_before;
+        let answered = match exchange.is_answered(self.screen.row()) {
+            exchange::Answered::Yes if is_early => exchange::Answered::Perhaps,
+            answered => answered,
+        };
+        let settled = match (&self.prompt, answered) {
             (_, exchange::Answered::NotYet) => return None,
             // Nothing was echoed, or the line is still the one that was typed on.
             (_, exchange::Answered::Perhaps) => SETTLE_WITHOUT_ECHO,

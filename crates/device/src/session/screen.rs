@@ -33,6 +33,8 @@ struct Page {
     bytes_max: usize,
     /// True once lines were lost to that bound.
     overflowed: bool,
+    /// How often a whole line with something on it was erased.
+    wiped: u64,
 }
 
 impl Screen {
@@ -48,6 +50,11 @@ impl Screen {
     /// The number of the row with the cursor, from the beginning of the session.
     pub(crate) fn row(&self) -> u64 {
         self.page.rows
+    }
+
+    /// How often a line was erased as a whole, from the beginning of the session.
+    pub(crate) fn wiped(&self) -> u64 {
+        self.page.wiped
     }
 
     /// The line with the cursor, without blanks at its end.
@@ -101,8 +108,10 @@ impl Page {
             // Blanks that the device printed at the end of a line are its own, and stay.
             let is_blank = |cell: &char| matches!(*cell, GHOST | ERASED) || (had_pager && *cell == ' ');
             let end = self.cells.iter().rposition(|cell| !is_blank(cell)).map_or(0, |at| at + 1);
-            if self.done.len() + end < self.bytes_max {
-                let kept = self.cells[..end].iter().filter(|cell| **cell != GHOST);
+            let kept = || self.cells[..end].iter().filter(|cell| **cell != GHOST);
+            let bytes: usize = kept().map(|cell| cell.len_utf8()).sum();
+            if self.done.len() + bytes < self.bytes_max {
+                let kept = kept();
                 self.done.extend(kept.map(|cell| if *cell == ERASED { ' ' } else { *cell }));
                 self.done.push('\n');
             } else {
@@ -115,6 +124,9 @@ impl Page {
 
     fn erase(&mut self, from: usize, to: usize) {
         let to = to.min(self.cells.len());
+        if from == 0 && to == self.cells.len() && to > 0 {
+            self.wiped += 1;
+        }
         if to == self.cells.len() {
             self.cells.truncate(from.min(to));
         } else if from < to {

@@ -153,6 +153,16 @@ fn output_is_what_stands_between_echo_and_prompt() {
     }
 }
 
+/// BIRD paints its prompt as soon as a line is typed, and takes it away when its answer comes.
+#[test]
+fn a_prompt_that_is_taken_away_again_ends_nothing() {
+    let first = "BIRD 2.0.12 ready.\r\n\x1b[?2004hbird> ";
+    let answer = "show x\r\n\x1b[?2004l\r\x1b[?2004hbird> \r\x1b[KTable master4:\r\none\r\nbird> ";
+    assert_eq!(text(asked("bird", first, &[("show x", answer)])), "Table master4:\none");
+    // Where it is not painted, as without a terminal, the prompt counts once it stands.
+    assert_eq!(text(asked("bird", first, &[("show x", "show x\r\none\r\nbird> ")])), "one");
+}
+
 #[test]
 fn the_privileged_mode_is_entered_and_a_wrong_secret_is_sent_once() {
     let right = [

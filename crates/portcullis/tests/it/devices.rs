@@ -13,7 +13,7 @@ use crate::app::{App, until};
 
 /// A server that knows the routers of a lab, and more of them that are wrong in some way.
 fn configured(lab: &Lab) -> String {
-    let [one, two, vty] = [lab.port(1), lab.port(2), lab.port(9)];
+    let [one, two, vty, tcli, bird] = [1, 2, 9, 8, 7].map(|number| lab.port(number));
     format!(
         r#"
 data_dir: .
@@ -49,6 +49,8 @@ devices:
     refused-1: {{ host: 127.0.0.1, port: {one}, platform: frr, login: wrong }}
     refused-2: {{ host: 127.0.0.1, port: {two}, platform: frr, login: wrong }}
     vty: {{ host: 127.0.0.1, port: {vty}, platform: frr, login: vty, transport: telnet }}
+    tcli: {{ host: 127.0.0.1, port: {tcli}, platform: frr_tcli, login: vty, transport: telnet }}
+    bird: {{ host: 127.0.0.1, port: {bird}, platform: bird, login: right }}
     vty-wrong: {{ host: 127.0.0.1, port: {vty}, platform: frr, login: vty-wrong, transport: telnet }}
     nobody: {{ host: 127.0.0.1, port: 9, platform: frr, login: right }}
 "#,
@@ -71,7 +73,7 @@ fn routers_are_asked_as_their_operators_ask_them() {
     assert!(refused.line().contains("is not known: ssh-ed25519 SHA256:"), "{}", refused.line());
     let wrong = app.cli(&["devices", "trust", "r1", "--fingerprint", &format!("SHA256:{}", "a".repeat(43))]);
     assert!(wrong.code == 1 && wrong.err.contains("not what was asked to be trusted"), "{wrong:?}");
-    for device in ["r1", "r2"] {
+    for device in ["r1", "r2", "bird"] {
         let said = app.cli(&["devices", "trust", device, "--yes"]);
         assert_eq!(said.code, 0, "{said:?}");
     }
@@ -84,6 +86,8 @@ fn routers_are_asked_as_their_operators_ask_them() {
     other_ways_in(&app, &lab);
     telnet_has_its_logins_in_the_session(&app);
     platforms_are_found(&app);
+    a_terminal_that_paints_its_line_anew(&app);
+    transactions_are_shown(&app);
     sessions_are_written_down(&app);
     many_are_asked_at_once(&app);
     rules_go_by_the_device(&app);
@@ -172,12 +176,52 @@ fn other_ways_in(app: &App, lab: &Lab) {
     assert_eq!(lab.log(1).matches("Accepted password").count(), before + 1, "it went through r1");
 }
 
+/// BIRD's terminal edits its line, and paints it anew with every character.
+fn a_terminal_that_paints_its_line_anew(app: &App) {
+    let shown = ask(app, "bird", &["sh status", "show protocols", "show route 203.0.113.0/24", "show st"]);
+    let text = |at: usize| shown["results"][at]["output"].as_str().unwrap();
+    assert!(text(0).contains("Daemon is up and running") && text(1).contains("static1"), "{shown}");
+    assert!(text(2).contains("203.0.113.0/24       blackhole"), "{shown}");
+    assert_eq!(shown["results"][3]["error_class"], "ambiguous", "{shown}");
+    let table = app.done("analyze_routing_table", &json!({ "device_ip": "bird" }));
+    let routes = table["routes"].as_array().unwrap().iter();
+    let routes: Vec<String> =
+        routes.map(|route| format!("{} {}", route["network"], route["protocol"])).collect();
+    assert_eq!(routes.len(), 3, "{table}");
+    assert!(routes.contains(&r#""203.0.113.0/24" "static""#.to_owned()), "{table}");
+    assert_eq!(
+        (&table["analysis"]["discarded"], table["analysis"]["default_routes"].as_array().unwrap().len()),
+        (&json!(["203.0.113.0/24"]), 1),
+        "{table}"
+    );
+    let interfaces =
+        app.done("check_interface_status", &json!({ "device_ip": "bird", "interface_name": "lo" }));
+    assert_eq!(
+        (&interfaces["status"], &interfaces["ip_address"]),
+        (&json!("up"), &json!("127.0.0.1")),
+        "{interfaces}"
+    );
+    let refused = app.call("query_device", &json!({ "device_ip": "bird", "commands": ["configure soft"] }));
+    assert_eq!(refused.status, 403, "{}", refused.line());
+}
+
+/// A daemon with the transactional command line shows what it has, and its transactions.
+fn transactions_are_shown(app: &App) {
+    let shown = ask(app, "tcli", &["show version", "show configuration running"]);
+    let text = |at: usize| shown["results"][at]["output"].as_str().unwrap();
+    assert!(text(0).starts_with("FRRouting ") && text(1).contains("frr version"), "{shown}");
+    let refused = app.call("query_device", &json!({ "device_ip": "tcli", "commands": ["commit"] }));
+    assert_eq!(refused.status, 403, "{}", refused.line());
+}
+
 /// Routers say what they are, over SSH and over telnet; what the inventory says of them does not count.
 fn platforms_are_found(app: &App) {
-    for device in ["r1", "vty"] {
+    for (device, platform, line) in
+        [("r1", "frr", "FRRouting "), ("vty", "frr", "FRRouting "), ("bird", "bird", "BIRD ")]
+    {
         let found = app.done("detect_platform", &json!({ "device_ip": device }));
-        assert_eq!((&found["platform"], &found["also"]), (&json!("frr"), &json!([])), "{found}");
-        assert!(found["shown"]["line"].as_str().unwrap().starts_with("FRRouting "), "{found}");
+        assert_eq!((&found["platform"], &found["also"]), (&json!(platform), &json!([])), "{found}");
+        assert!(found["shown"]["line"].as_str().unwrap().starts_with(line), "{found}");
     }
 }
 

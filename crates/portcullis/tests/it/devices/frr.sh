@@ -39,19 +39,43 @@ up() {
     router "$i" "$count"
     door "$i" "$((port + i))"
   done
-  vty "$((port + 9))"
+  vty "$((port + 9))" rvty
+  vty "$((port + 8))" rtcli --tcli
+  bird "$((port + 7))"
 }
 
 # A daemon's own terminal, over telnet: a password, and another one for `enable`.
 vty() {
-  local port=$1 home=$dir/rvty
+  local port=$1 home=$dir/$2
   mkdir -p "$home/run"
   echo 'vty-password' > "$dir/vty-password"
   echo 'vty-enable' > "$dir/vty-enable"
   printf 'hostname vty\npassword vty-password\nenable password vty-enable\n' > "$home/ripd.conf"
   chown -R frr:frrvty "$home"
   "$frr/ripd" -d -i "$home/run/ripd.pid" --vty_socket "$home/run" -z "$home/run/zserv.api" -A 127.0.0.1 -P "$port" \
-    -f "$home/ripd.conf" 2>> "$home/start.log"
+    -f "$home/ripd.conf" "${@:3}" 2>> "$home/start.log"
+}
+
+# BIRD, without a hand on the kernel's routes, and its terminal behind OpenSSH.
+bird() {
+  local port=$1 home=$dir/rbird
+  mkdir -p "$home/run"
+  cat > "$home/bird.conf" <<C
+router id 10.255.0.9;
+protocol device { }
+protocol static {
+  ipv4;
+  route 203.0.113.0/24 blackhole;
+  route 198.51.100.0/24 via "lo";
+  route 0.0.0.0/0 via "lo";
+}
+C
+  /usr/sbin/bird -c "$home/bird.conf" -s "$home/run/bird.ctl" -P "$home/run/bird.pid"
+  chmod 666 "$home/run/bird.ctl"
+  printf '#!/bin/sh\nexec /usr/sbin/birdc -s %s/run/bird.ctl $SSH_ORIGINAL_COMMAND\n' "$home" > "$home/shell"
+  chmod 755 "$home/shell"
+  sshd "$home" "$port"
+  /usr/sbin/sshd -f "$home/sshd.conf" -E "$home/sshd.log"
 }
 
 router() {
@@ -110,6 +134,13 @@ door() {
   printf '#!/bin/sh\nexec /usr/bin/vtysh --vty_socket %s/run --config_dir %s/etc ${SSH_ORIGINAL_COMMAND:+-c "$SSH_ORIGINAL_COMMAND"}\n' \
     "$home" "$home" > "$home/shell"
   chmod 755 "$home/shell"
+  sshd "$home" "$port"
+  named "r$i" /usr/sbin/sshd -f "$home/sshd.conf" -E "$home/sshd.log"
+}
+
+# The configuration of a server that runs DIR/shell.
+sshd() {
+  local home=$1 port=$2
   cat > "$home/sshd.conf" <<C
 Port $port
 ListenAddress 127.0.0.1
@@ -125,7 +156,6 @@ LogLevel VERBOSE
 MaxStartups 200
 ForceCommand $home/shell
 C
-  named "r$i" /usr/sbin/sshd -f "$home/sshd.conf" -E "$home/sshd.log"
 }
 
 down() {
