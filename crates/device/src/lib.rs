@@ -297,6 +297,7 @@ impl Devices {
             let mut pruned = None::<Instant>;
             while tokio::time::timeout(every, closing.cancelled()).await.is_err() {
                 room.pool.prune();
+                room.pool.probe().await;
                 if pruned.is_none_or(|at| at.elapsed() > PRUNE_EVERY) {
                     pruned = Some(Instant::now());
                     let (folder, keep) = (room.transcripts.clone(), room.transcripts_max);

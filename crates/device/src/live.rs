@@ -49,6 +49,8 @@ pub(crate) struct Live {
     pub(crate) tape: Arc<Tape>,
     pub(crate) opened: Instant,
     pub(crate) used: Instant,
+    /// When it last said that it is there.
+    seen: Instant,
 }
 
 impl Live {
@@ -61,8 +63,14 @@ impl Live {
         tape: Arc<Tape>,
     ) -> Result<Self, DeviceError> {
         let now = Instant::now();
-        let mut live =
-            Self { connection: Some(Arc::clone(&connection)), shell: None, tape, opened: now, used: now };
+        let mut live = Self {
+            connection: Some(Arc::clone(&connection)),
+            shell: None,
+            tape,
+            opened: now,
+            used: now,
+            seen: now,
+        };
         if channel == Channel::Shell {
             let shell = connection
                 .shell(Terminal::default())
@@ -81,7 +89,7 @@ impl Live {
         tape: Arc<Tape>,
     ) -> Result<Self, DeviceError> {
         let now = Instant::now();
-        let mut live = Self { connection: None, shell: None, tape, opened: now, used: now };
+        let mut live = Self { connection: None, shell: None, tape, opened: now, used: now, seen: now };
         live.greet(device, Wire::Telnet(Box::new(telnet)), bounds).await?;
         Ok(live)
     }
@@ -128,18 +136,23 @@ impl Live {
             || self.shell.as_ref().is_some_and(|(_, session)| session.is_lost())
     }
 
+    /// When it was last known to be there.
+    pub(crate) fn checked(&self) -> Instant {
+        self.used.max(self.seen)
+    }
+
     /// Asks whether the other side is still there.
-    pub(crate) async fn is_alive(&self, within: Duration) -> bool {
+    pub(crate) async fn is_alive(&mut self, within: Duration) -> bool {
         if self.is_lost() {
             return false;
         }
-        match &self.connection {
-            Some(connection) => {
-                tokio::time::timeout(within, connection.ping()).await.is_ok_and(|asked| asked.is_ok())
-            }
-            // Telnet has no question that its user does not see: after a while the session is made anew.
-            None => false,
+        // Telnet has no question that its user does not see: after a while the session is made anew.
+        let Some(connection) = &self.connection else { return false };
+        let alive = tokio::time::timeout(within, connection.ping()).await.is_ok_and(|asked| asked.is_ok());
+        if alive {
+            self.seen = Instant::now();
         }
+        alive
     }
 
     /// Passes bytes to and fro until what was asked for is done.

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{StreamExt as _, stream};
 use ssh::{Connection, HostKey, Options, SshError, reach};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -27,6 +28,8 @@ use crate::{
 const PROBE_AFTER: Duration = Duration::from_secs(30);
 /// How long it may take to answer that.
 const PROBE_MAX: Duration = Duration::from_secs(2);
+/// How many devices are asked for that at once.
+const PROBES_MAX: usize = 32;
 /// How long idle sessions are left alone, at most, before they are looked at.
 const SWEEP: Duration = Duration::from_secs(15);
 
@@ -121,7 +124,7 @@ impl Pool {
         let slot = self.slot(device);
         let places = self.place(device, &slot).await?;
         while let Some(mut live) = self.idle(&slot) {
-            let fresh = live.used.elapsed() < PROBE_AFTER && !live.is_lost();
+            let fresh = live.checked().elapsed() < PROBE_AFTER && !live.is_lost();
             if fresh || live.is_alive(PROBE_MAX).await {
                 live.tape = Arc::clone(tape);
                 return Ok(Taken {
@@ -330,6 +333,22 @@ impl Pool {
         devices.retain(|name, slot| Arc::strong_count(slot) > 1 || self.inventory.has(name));
         drop(devices);
         self.guard.prune();
+    }
+
+    /// Asks every session that was idle for a while whether it is still there, and closes those that are not, so that
+    /// nobody waits for a dead one.
+    pub(crate) async fn probe(&self) {
+        let slots: Vec<Arc<Slot>> = lock(&self.devices).values().cloned().collect();
+        let probed = slots.iter().map(async |slot| {
+            let is_due = |live: &mut Live| live.checked().elapsed() > PROBE_AFTER;
+            let due: Vec<Live> = lock(&slot.idle).extract_if(.., is_due).collect();
+            for mut live in due {
+                if live.is_alive(PROBE_MAX).await {
+                    lock(&slot.idle).push(live);
+                }
+            }
+        });
+        stream::iter(probed).for_each_concurrent(PROBES_MAX, |probe| probe).await;
     }
 
     /// How often that is worth it.

@@ -25,7 +25,7 @@ use tool::ConfigFault;
 
 pub use api::ShopApi;
 pub use files::sample_files;
-pub use network::{Fault, Network, NetworkConfig, NetworkError, Vendor};
+pub use network::{Emulated, Fault, Network, NetworkConfig, NetworkError, Vendor};
 pub use sql::shop_sql;
 
 /// How many customers the shop has; their ids are 1 to this.

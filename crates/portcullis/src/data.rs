@@ -271,9 +271,14 @@ pub(crate) fn remember(dir: &Path) {
     }
 }
 
-/// `$XDG_STATE_HOME/portcullis/last-data-dir`, by default beneath `~/.local/state`.
+/// The file that names the last data folder.
 fn pointer_file() -> Option<PathBuf> {
+    Some(state_folder()?.join("last-data-dir"))
+}
+
+/// What is remembered for a user: `$XDG_STATE_HOME/portcullis`, by default beneath `~/.local/state`.
+pub(crate) fn state_folder() -> Option<PathBuf> {
     let state = environment("XDG_STATE_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);
     let state = state.or_else(|| Some(std::env::home_dir()?.join(".local/state")))?;
-    Some(state.join("portcullis/last-data-dir"))
+    Some(state.join("portcullis"))
 }

@@ -19,7 +19,7 @@ use tool::ConfigFault;
 
 pub use self::{
     router::Vendor,
-    server::{Network, NetworkError},
+    server::{Emulated, Network, NetworkError},
 };
 
 /// The most devices of one network.
@@ -104,6 +104,23 @@ fn user() -> String {
 
 fn host_key() -> PathBuf {
     PathBuf::from("lab_host_key")
+}
+
+impl Default for NetworkConfig {
+    fn default() -> Self {
+        Self {
+            listen: listen(),
+            port: port(),
+            vendors: vendors(),
+            count: count(),
+            user: user(),
+            password: user(),
+            host_key: host_key(),
+            known_hosts: None,
+            latency_ms: 0,
+            faults: BTreeMap::new(),
+        }
+    }
 }
 
 impl NetworkConfig {

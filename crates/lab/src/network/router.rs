@@ -19,6 +19,19 @@ pub enum Vendor {
     HuaweiVrp,
 }
 
+impl Vendor {
+    /// The name of its platform in an inventory.
+    #[must_use]
+    pub fn platform(self) -> &'static str {
+        match self {
+            Self::CiscoIos => "cisco_ios",
+            Self::AristaEos => "arista_eos",
+            Self::JuniperJunos => "juniper_junos",
+            Self::HuaweiVrp => "huawei",
+        }
+    }
+}
+
 /// An interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Port {

@@ -21,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::{
     Fault, NetworkConfig, ios,
-    router::{Router, name},
+    router::{Router, Vendor, name},
     shell::Shell,
 };
 
@@ -57,6 +57,17 @@ pub enum NetworkError {
         /// Why.
         source: io::Error,
     },
+}
+
+/// An emulated device.
+#[derive(Clone, Debug)]
+pub struct Emulated {
+    /// Its name.
+    pub name: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What it is.
+    pub vendor: Vendor,
 }
 
 /// Emulated devices that listen and do not answer yet.
@@ -112,6 +123,17 @@ impl Network {
             ..server::Config::default()
         };
         Ok(Self { devices, config: Arc::new(config) })
+    }
+
+    /// What there is.
+    #[must_use]
+    pub fn devices(&self) -> Vec<Emulated> {
+        let one = |(listener, device): &(TcpListener, Device)| {
+            let router = device.router.lock().unwrap_or_else(PoisonError::into_inner);
+            let address = listener.local_addr().ok()?;
+            Some(Emulated { name: router.hostname.clone(), address, vendor: router.vendor })
+        };
+        self.devices.iter().filter_map(one).collect()
     }
 
     /// Answers until it is dropped.

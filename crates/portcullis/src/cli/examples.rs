@@ -93,6 +93,14 @@ pub(super) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     ),
     ("devices platforms", &[("portcullis devices platforms", "names for `platform` in the inventory")]),
     (
+        "lab",
+        &[
+            ("portcullis lab", "four routers of four vendors"),
+            ("portcullis lab --count 200 --vendor cisco_ios --latency 20", "load"),
+            ("portcullis lab --fault 2=hangs --inventory lab.yaml", "one that hangs, and their inventory"),
+        ],
+    ),
+    (
         "inventory",
         &[
             ("portcullis inventory import ~/.ssh/config", "what would change"),
@@ -102,9 +110,9 @@ pub(super) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     (
         "inventory import",
         &[
-            ("portcullis inventory import ~/.ssh/config --platform linux --login keys", "what would change"),
+            ("portcullis inventory import ~/.ssh/config --login keys", "what would change"),
             ("portcullis inventory import sites/ --prune --write", "as Ansible has it, and no others"),
-            ("portcullis inventory import netbox.csv --label source=netbox --write", "a table"),
+            ("portcullis inventory import netbox.csv --group dc1 --write", "a table"),
         ],
     ),
     (

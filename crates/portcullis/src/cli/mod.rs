@@ -15,6 +15,7 @@ mod health;
 mod install;
 mod inventory;
 mod keys;
+mod lab;
 mod out;
 mod probe;
 mod serve;
@@ -106,6 +107,8 @@ enum Command {
     /// Take network devices from where they are kept already
     #[command(subcommand)]
     Inventory(inventory::InventoryCommand),
+    /// Start emulated network devices to try things on
+    Lab(lab::LabArgs),
     /// List the changes that wait for approval
     Pending,
     /// Approve a change, after reading its plan
@@ -179,6 +182,7 @@ async fn run(cli: Cli, out: &Out) -> Result<(), Failure> {
         Command::Upstream(command) => upstream::run(command, globals, out).await,
         Command::Devices(command) => devices::run(command, globals, out).await,
         Command::Inventory(command) => Box::pin(inventory::run(command, globals, out)).await,
+        Command::Lab(args) => lab::run(args, out).await,
         Command::Pending => changes::pending(globals, out).await,
         Command::Approve(args) => changes::approve(args, globals, out).await,
         Command::Deny(args) => changes::deny(args, globals, out).await,

@@ -300,7 +300,7 @@ fn tail(log: &str) -> String {
 }
 
 /// A port below those that the kernel hands out, so that no other test's connection takes it.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let from = 12_000 + u16::try_from(std::process::id() % 150).unwrap() * 100;
     loop {

@@ -1,10 +1,14 @@
 //! Devices from where they are kept already, all the way: imported, asked what they are, asked for something.
 
-use std::fs;
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    process::{Command, Stdio},
+};
 
 use serde_json::{Value, json};
 
-use crate::app::{App, Said, until};
+use crate::app::{App, PROGRAM, Said, free_port, until};
 
 const TABLE: &str = "Name;IP Address;Username;Password;Site\ncore-1;127.0.77.2;lab;hidden;fra\ncore-2;127.0.77.3;lab;;muc\nedge-9;127.0.77.4;lab;;muc\n";
 
@@ -100,4 +104,52 @@ fn what_would_not_be_good_is_not_written() {
     assert!(unheard.code == 2 && unheard.err.contains("portcullis devices platforms"), "{unheard:?}");
     let missing = app.cli(&["inventory", "import", "none.csv"]);
     assert!(missing.code == 1 && missing.err.contains("none.csv cannot be read"), "{missing:?}");
+}
+
+/// Emulated devices by themselves, with an inventory that a server takes up.
+#[test]
+fn a_lab_is_started_and_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let port = free_port().to_string();
+    let mut lab = Command::new(PROGRAM)
+        .args([
+            "lab",
+            "--json",
+            "--count",
+            "2",
+            "--vendor",
+            "juniper_junos",
+            "--listen",
+            "127.0.78.1",
+            "--port",
+            &port,
+        ])
+        .args(["--inventory", &at("lab.yaml"), "--known-hosts", &at("known"), "--host-key", &at("key")])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(lab.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let said: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!((&said["user"], said["devices"].as_array().unwrap().len()), (&json!("lab"), 2), "{said}");
+    assert_eq!(said["devices"][1]["host"], "127.0.78.2");
+    let app = App::with(|quickstart| {
+        let known =
+            format!("known_hosts: {}\n  inventory_files: [{}]\n  logins:", at("known"), at("lab.yaml"));
+        let text = quickstart.replace("known_hosts: known_hosts\n  logins:", &known);
+        // The names of the sample network are those of this one, and the configuration's own count.
+        (1..=4).fold(text, |text, n| text.replace(&format!("    lab-r{n}: {{"), &format!("    own-r{n}: {{")))
+    });
+    let version =
+        app.done("query_device", &json!({ "device_ip": "127.0.78.1", "commands": ["show version"] }));
+    assert!(version["results"][0]["output"].as_str().unwrap().contains("Junos"), "{version}");
+    let pid = rustix::process::Pid::from_child(&lab);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert!(lab.wait().unwrap().success());
+
+    let wrong = app.cli(&["lab", "--fault", "9=hangs"]);
+    assert!(wrong.code == 2 && wrong.err.contains("there is no such device"), "{wrong:?}");
+    let wrong = app.cli(&["lab", "--listen", "192.0.2.1"]);
+    assert!(wrong.code == 2 && wrong.err.contains("is not a loopback address"), "{wrong:?}");
 }
