@@ -360,39 +360,16 @@ impl Provider for Devices {
                 json!(room.reach(&device).await)
             }
             tools::CONFIG => {
-                let asked = permit.parse::<shapes::ConfigArguments>()?;
-                json!(
-                    room.reading(&permit, &talk, &asked.device_ip, async |it| it.device_config(&asked).await)
-                        .await?
-                )
+                room.reading(&permit, &talk, async |it, asked| it.device_config(asked).await).await?
             }
             tools::INTERFACE => {
-                let asked = permit.parse::<shapes::InterfaceArguments>()?;
-                json!(
-                    room.reading(&permit, &talk, &asked.device_ip, async |it| it
-                        .interface_status(&asked)
-                        .await)
-                        .await?
-                )
+                room.reading(&permit, &talk, async |it, asked| it.interface_status(asked).await).await?
             }
             tools::ROUTES => {
-                let asked = permit.parse::<shapes::RouteArguments>()?;
-                json!(
-                    room.reading(&permit, &talk, &asked.device_ip, async |it| it.routing_table(&asked).await)
-                        .await?
-                )
+                room.reading(&permit, &talk, async |it, asked| it.routing_table(asked).await).await?
             }
-            tools::LOGS => {
-                let asked = permit.parse::<shapes::LogArguments>()?;
-                json!(room.reading(&permit, &talk, &asked.device_ip, async |it| it.log(&asked).await).await?)
-            }
-            tools::BACKUP => {
-                let asked = permit.parse::<shapes::BackupArguments>()?;
-                json!(
-                    room.reading(&permit, &talk, &asked.device_ip, async |it| it.backup(&asked).await)
-                        .await?
-                )
-            }
+            tools::LOGS => room.reading(&permit, &talk, async |it, asked| it.log(asked).await).await?,
+            tools::BACKUP => room.reading(&permit, &talk, async |it, asked| it.backup(asked).await).await?,
             tools::BACKUP_SHOW => json!(room.show_backup(&permit.parse()?, backup::Secrets::Masked)?),
             tools::BACKUP_RAW => json!(room.show_backup(&permit.parse()?, backup::Secrets::Shown)?),
             tools::TRUST => json!(room.trust(&permit.parse::<TrustArguments>()?).await?),

@@ -3,7 +3,9 @@
 use std::{sync::Arc, time::Instant};
 
 use regex::Regex;
-use tool::{Permit, Talk};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use tool::{Fault, Permit, Talk};
 
 use crate::{
     Room,
@@ -16,8 +18,8 @@ use crate::{
     platform::{AskedBy, Intent},
     pool::Taken,
     shapes::{
-        ConfigArguments, ConfigResult, ConfigType, InterfaceArguments, InterfaceResult, InterfaceRow,
-        LogArguments, LogResult, Protocol, RouteArguments, RouteResult,
+        BackupArguments, ConfigArguments, ConfigResult, ConfigType, InterfaceArguments, InterfaceResult,
+        InterfaceRow, LogArguments, LogResult, Protocol, RouteArguments, RouteResult,
     },
     tape::Tape,
 };
@@ -26,6 +28,24 @@ use crate::{
 const MESSAGES_MAX: usize = 500;
 /// The most routes that an answer holds.
 const ROUTES_MAX: usize = 2000;
+
+/// Arguments that name a device.
+pub(crate) trait OfDevice: DeserializeOwned {
+    /// The device, as it was named.
+    fn device(&self) -> &str;
+}
+
+macro_rules! of_device {
+    ($($arguments:ty),*) => {
+        $(impl OfDevice for $arguments {
+            fn device(&self) -> &str {
+                &self.device_ip
+            }
+        })*
+    };
+}
+
+of_device!(ConfigArguments, InterfaceArguments, RouteArguments, LogArguments, BackupArguments);
 
 /// One call that reads from one device.
 pub(crate) struct Reading<'a> {
@@ -38,27 +58,28 @@ pub(crate) struct Reading<'a> {
 }
 
 impl Room {
-    /// Does a piece of reading on a device, until the deadline of its call and until it is asked to stop.
-    pub(crate) async fn reading<T>(
+    /// Does a piece of reading on the device that a call names, with its arguments, until its deadline and until it is
+    /// asked to stop.
+    pub(crate) async fn reading<A: OfDevice, T: Serialize>(
         &self,
         permit: &Permit,
         talk: &Talk,
-        asked: &str,
-        work: impl AsyncFnOnce(&mut Reading<'_>) -> Result<T, DeviceError>,
-    ) -> Result<T, DeviceError> {
-        let device = self.find(asked)?;
+        work: impl AsyncFnOnce(&mut Reading<'_>, &A) -> Result<T, DeviceError>,
+    ) -> Result<Value, Fault> {
+        let asked: A = permit.parse()?;
+        let device = self.find(asked.device())?;
         let principal = Arc::clone(&permit.caller().principal);
         let read = async |tape: &Arc<Tape>| {
             let tape = Arc::clone(tape);
             let mut reading =
                 Reading { room: self, device: Arc::clone(&device), principal, taken: None, tape };
-            let done = work(&mut reading).await;
+            let done = work(&mut reading, &asked).await;
             if let Some(taken) = reading.taken {
                 taken.give_back();
             }
             done
         };
-        self.taped(permit, talk, &device, permit.deadline(), read).await
+        Ok(json!(self.taped(permit, talk, &device, permit.deadline(), read).await?))
     }
 }
 

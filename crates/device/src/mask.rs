@@ -11,7 +11,7 @@ const SET_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The most secrets that a pattern masks in one line.
 const PER_LINE_MAX: usize = 64;
 /// What stands in the place of a secret.
-const MASK: &str = "<masked>";
+const MASK: &str = "[redacted]";
 
 /// A word that says how a secret is written, and is none itself.
 const KIND: &str = r"(?:(?:\d{1,2}|level \d+|role \S+|encrypted|encryption|hash|hashed|sha\d*|sha-?256|sha-?512|md5|bcrypt|scrypt|pbkdf2|plaintext|clear-?text|cipher|irreversible-cipher|simple|ENC|localized|auth|priv|text|plain|encrypted-password|key|aes(?: ?\d{3})?|des|3des|aes-?\d{3}\S*|prompt|secret|ascii|hex|=) +)*";

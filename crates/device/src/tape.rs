@@ -42,7 +42,7 @@ impl Tape {
 
     /// Something was typed; a secret is not written down.
     pub(crate) fn typed(&self, bytes: &[u8], is_secret: bool) {
-        self.add(true, if is_secret { b"<masked>\n" } else { bytes });
+        self.add(true, if is_secret { b"[redacted]\n" } else { bytes });
     }
 
     /// Something was printed.

@@ -83,14 +83,19 @@ pub(crate) struct DetectArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct TrustArgs {
-    /// The device, by its name in the inventory
-    device: String,
-    /// The fingerprint that its key must have, as the device itself shows it; then nobody is asked
+    /// The devices, by name or address; those that are chosen below where none is named
+    devices: Vec<String>,
+    /// The fingerprint that the key of the one device must have, as it shows it itself; then nobody is asked
     #[arg(long, value_name = "SHA256:..")]
     fingerprint: Option<String>,
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
+    /// Every device of the inventory
+    #[arg(long, conflicts_with = "devices")]
+    all: bool,
+    #[command(flatten)]
+    choose: ChooseArgs,
 }
 
 #[derive(Debug, Args)]
@@ -368,22 +373,54 @@ fn table(records: &[Value], out: &Out) {
     out.table(&header, records.iter().map(line).collect(), &Value::Null);
 }
 
-/// Shows the key, asks where a person sits there, and trusts exactly the one that was shown.
+/// Trusts the keys of several devices, one after the other; one that cannot be trusted is not in the way of the others.
 async fn trust(reach: &Reach, args: &TrustArgs, out: &Out) -> Result<(), Failure> {
+    let names = named(reach, &args.devices, args.all, &args.choose).await?;
+    if let [name] = names.as_slice() {
+        let trusted = trust_one(reach, name, args, out).await?;
+        if out.json {
+            out.line(&trusted.to_string());
+        }
+        return Ok(());
+    }
+    if args.fingerprint.is_some() {
+        return Err(Failure::new(Exit::Usage, "a fingerprint is that of one device; name one"));
+    }
+    let mut all = Vec::new();
+    for name in &names {
+        match trust_one(reach, name, args, out).await {
+            Ok(trusted) => all.push(trusted),
+            Err(failure) => {
+                if !out.json {
+                    out.note(&format!("{name}: {}", plain(&failure.text)));
+                }
+                all.push(json!({ "device": name, "error": failure.text }));
+            }
+        }
+    }
+    let failed = all.iter().filter(|one| one["error"].is_string()).count();
+    if out.json {
+        out.line(&json!(all).to_string());
+    }
+    match failed {
+        0 => Ok(()),
+        _ if out.json => Err(Failure::said(Exit::Failed)),
+        _ => Err(Failure::new(Exit::Failed, format!("{failed} of {} devices are not trusted", names.len()))),
+    }
+}
+
+/// Shows the key, asks where a person sits there, and trusts exactly the one that was shown.
+async fn trust_one(reach: &Reach, device: &str, args: &TrustArgs, out: &Out) -> Result<Value, Failure> {
     let fingerprint = match &args.fingerprint {
         Some(fingerprint) => fingerprint.clone(),
         None => {
-            let shown = reach.call("device_reachability", json!({ "device_ip": args.device })).await?;
+            let shown = reach.call("device_reachability", json!({ "device_ip": device })).await?;
             let Some(key) = shown["host_key"].as_str() else {
                 return Err(Failure::new(Exit::Later, text(&shown["error"])));
             };
             if !out.json {
-                out.note(&format!(
-                    "{} ({}) shows the host key\n  {}",
-                    args.device,
-                    text(&shown["host"]),
-                    plain(key)
-                ));
+                let host = text(&shown["host"]);
+                out.note(&format!("{device} ({host}) shows the host key\n  {}", plain(key)));
             }
             if !args.yes {
                 let instead = "give --fingerprint, or say --yes";
@@ -392,14 +429,12 @@ async fn trust(reach: &Reach, args: &TrustArgs, out: &Out) -> Result<(), Failure
             key.rsplit(' ').next().unwrap_or_default().to_owned()
         }
     };
-    let arguments = json!({ "device_ip": args.device, "fingerprint": fingerprint });
-    let answer = reach.call("devices_trust", arguments).await?;
-    if out.json {
-        out.line(&answer.to_string());
-    } else {
+    let answer =
+        reach.call("devices_trust", json!({ "device_ip": device, "fingerprint": fingerprint })).await?;
+    if !out.json {
         out.note(&format!("trusted for {}: {}", text(&answer["host"]), text(&answer["host_key"])));
     }
-    Ok(())
+    Ok(answer)
 }
 
 /// Plays a transcript as a terminal would have shown it: what is printed holds the echo of what was typed.

@@ -84,7 +84,7 @@ pub(super) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         "devices trust",
         &[
             ("portcullis devices trust r1", "asks, after showing the key"),
-            ("portcullis devices trust r1 --yes", "for a lab"),
+            ("portcullis devices trust --group lab --yes", "all of a lab"),
         ],
     ),
     (

@@ -251,6 +251,11 @@ async fn import(args: &ImportArgs, globals: &Globals, out: &Out) -> Result<(), F
             target.file.display(),
             difference.unchanged
         ));
+        if writes {
+            out.note(
+                "written; `portcullis devices trust` comes next for devices whose host keys are not known",
+            );
+        }
         if let Some(problems) = &problems {
             out.problems(problems);
         }

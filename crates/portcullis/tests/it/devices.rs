@@ -124,7 +124,7 @@ fn routes_come_from_the_neighbour(app: &App) {
 fn configurations_come_without_their_secrets(app: &App) {
     let config = app.done("get_device_config", &json!({ "device_ip": "r1" }));
     let text = config["config"].as_str().unwrap();
-    assert!(text.contains("hostname r1") && text.contains("password <masked>"), "{text}");
+    assert!(text.contains("hostname r1") && text.contains("password [redacted]"), "{text}");
     assert!(!text.contains("zebra-1-vty") && !text.contains("enable-1-vty"), "{text}");
     assert_eq!(config["redactions"], 2);
     let first = app.done("backup_config", &json!({ "device_ip": "r1" }));
@@ -229,7 +229,7 @@ fn platforms_are_found(app: &App) {
 fn telnet_has_its_logins_in_the_session(app: &App) {
     let shown = ask(app, "vty", &["show running-config", "show version"]);
     let text = shown["results"][0]["output"].as_str().unwrap();
-    assert!(text.contains("hostname vty") && text.contains("password <masked>"), "{shown}");
+    assert!(text.contains("hostname vty") && text.contains("password [redacted]"), "{shown}");
     assert_eq!(app.get("/operations/status/vty", Some(&app.key)).json()["reachable"], true);
     let refused =
         app.call("query_device", &json!({ "device_ip": "vty-wrong", "commands": ["show version"] }));
