@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde_json::{Map, Value};
-use tool::{Permit, Timestamp};
+use tool::{Permit, Talk};
 
 use crate::{
     Room,
@@ -44,15 +44,18 @@ impl Alerts {
         }
     }
 
-    /// The newest first.
-    fn list(&self, device: Option<&str>, since: Option<Timestamp>, limit: usize) -> (Vec<KeptAlert>, usize) {
+    /// The newest first, of those that are shown.
+    fn list(
+        &self,
+        asked: &AlertsArguments,
+        is_shown: impl Fn(&KeptAlert) -> bool,
+    ) -> (Vec<KeptAlert>, usize) {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let fits = |alert: &&KeptAlert| {
-            device.is_none_or(|device| alert.device.as_deref() == Some(device))
-                && since.is_none_or(|since| alert.received_at >= since)
+            asked.since.is_none_or(|since| alert.received_at >= since) && is_shown(alert)
         };
         let all = || kept.alerts.iter().rev().map(|(alert, _)| alert).filter(fits);
-        (all().take(limit).cloned().collect(), all().count())
+        (all().take(asked.limit).cloned().collect(), all().count())
     }
 }
 
@@ -88,10 +91,19 @@ impl Room {
     }
 
     /// The alerts that came last.
-    pub(crate) fn list_alerts(&self, asked: &AlertsArguments) -> Result<AlertsResult, DeviceError> {
-        let device = asked.device_ip.as_deref().map(|device| self.find(device)).transpose()?;
-        let name = device.as_ref().map(|device| &*device.name);
-        let (alerts, total) = self.alerts.list(name, asked.since, asked.limit);
+    pub(crate) fn list_alerts(
+        &self,
+        asked: &AlertsArguments,
+        talk: &Talk,
+    ) -> Result<AlertsResult, DeviceError> {
+        let of = asked.device_ip.as_deref().map(|device| self.find(device)).transpose()?;
+        let is_shown = |alert: &KeptAlert| {
+            let device = alert.device.as_deref();
+            let known = device.and_then(|device| self.inventory.find(device));
+            of.as_ref().is_none_or(|of| device == Some(&*of.name))
+                && known.is_none_or(|known| Self::is_shown(talk, known))
+        };
+        let (alerts, total) = self.alerts.list(asked, is_shown);
         Ok(AlertsResult { alerts, total })
     }
 }
@@ -99,6 +111,7 @@ impl Room {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use tool::Timestamp;
 
     use super::*;
 
@@ -115,12 +128,17 @@ mod tests {
     fn the_newest_are_kept() {
         let alerts = Alerts::default();
         (0..1500).for_each(|n| alerts.keep(alert(n, 10)));
-        let (listed, total) = alerts.list(None, None, 2);
+        let asked = |limit: usize, since: i64| AlertsArguments {
+            device_ip: None,
+            since: Some(Timestamp::from_unix_ms(since)),
+            limit,
+        };
+        let (listed, total) = alerts.list(&asked(2, 0), |_| true);
         let numbers: Vec<&Value> = listed.iter().map(|alert| &alert.alert["n"]).collect();
         assert_eq!((numbers, total), (vec![&json!(1499), &json!(1498)], ALERTS_MAX));
-        assert_eq!(alerts.list(Some("r1"), Some(Timestamp::from_unix_ms(1490)), 100).1, 5);
+        assert_eq!(alerts.list(&asked(100, 1490), |alert| alert.device.is_some()).1, 5);
         (0..200).for_each(|n| alerts.keep(alert(n, 60_000)));
-        let (_, total) = alerts.list(None, None, 1);
+        let (_, total) = alerts.list(&asked(1, 0), |_| true);
         assert!(total < 80, "{total}");
     }
 }

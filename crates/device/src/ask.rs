@@ -29,6 +29,11 @@ pub(crate) struct Question<'a> {
     pub(crate) principal: Arc<str>,
     /// On a session of its own, which nobody else gets.
     pub(crate) is_apart: bool,
+    pub(crate) request_id: Arc<str>,
+}
+
+fn request_id(permit: &Permit) -> Arc<str> {
+    permit.call().request_id.as_str().into()
 }
 
 /// What came of commands on one session.
@@ -37,12 +42,22 @@ pub(crate) struct Exchanged {
     outputs: Vec<(Result<Output, DeviceError>, Duration)>,
     session_ms: f64,
     session_reused: bool,
+    /// The call that asked.
+    request_id: Arc<str>,
 }
 
 impl Exchanged {
     /// What came of one command.
-    pub(crate) fn one(output: Output, took: Duration) -> Self {
-        Self { outputs: vec![(Ok(output), took)], session_ms: 0.0, session_reused: true }
+    pub(crate) fn one(output: Output, took: Duration, request_id: &Arc<str>) -> Self {
+        let request_id = Arc::clone(request_id);
+        Self { outputs: vec![(Ok(output), took)], session_ms: 0.0, session_reused: true, request_id }
+    }
+
+    /// Says in the transcript of a call that shares this where its own is.
+    pub(crate) fn note_in(&self, tape: &Tape) {
+        tape.printed(
+            format!("(shared with the call {}, whose transcript has it)\r\n", self.request_id).as_bytes(),
+        );
     }
 
     /// The output of the first.
@@ -65,7 +80,8 @@ impl Room {
         let device = self.find(&asked.device_ip)?;
         let ends = permit.deadline().min(Instant::now() + Duration::from_secs(asked.timeout));
         let principal = Arc::clone(&permit.caller().principal);
-        let question = Question { device: &device, asked, principal, is_apart: false };
+        let question =
+            Question { device: &device, asked, principal, is_apart: false, request_id: request_id(permit) };
         let ask = async |tape: &Arc<Tape>| self.ask(&question, tape).await;
         self.taped(permit, talk, &device, ends, ask).await
     }
@@ -96,7 +112,8 @@ impl Room {
             timeout: asked.timeout,
             parse: asked.parse,
         };
-        let question = Question { device: &device, asked, principal, is_apart: true };
+        let question =
+            Question { device: &device, asked, principal, is_apart: true, request_id: request_id(permit) };
         let ask = async |tape: &Arc<Tape>| self.ask(&question, tape).await;
         self.taped(permit, talk, &device, ends, ask).await
     }
@@ -150,6 +167,9 @@ impl Room {
             false => (work().await, false),
         };
         let exchanged = exchanged?;
+        if shared {
+            exchanged.note_in(tape);
+        }
         let all = asked.commands.iter().zip(&exchanged.outputs);
         let results: Vec<CommandResult> = all
             .map(|(command, (output, took))| self.result(question, command, output.clone(), *took))
@@ -201,7 +221,7 @@ impl Room {
         let closed = || (Err(DeviceError::session(device, SessionError::Closed)), Duration::ZERO);
         outputs.resize_with(commands.len(), closed);
         taken.give_back();
-        Ok(Exchanged { outputs, session_ms, session_reused })
+        Ok(Exchanged { outputs, session_ms, session_reused, request_id: Arc::clone(&question.request_id) })
     }
 
     /// What came of a command, as it is told.

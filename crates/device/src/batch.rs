@@ -72,7 +72,7 @@ impl Room {
                     result.results.clone_from(results);
                 }
             }
-            Err(fault) if wish.tool == QUERY_AS && fault.text.starts_with("Tool not found: ") => {
+            Err(_) if wish.tool == QUERY_AS && talk.calls().may_reach(QUERY_AS, "").is_none() => {
                 let text =
                     "logins are not taken from your requests; it takes a role that allows `query_device_as`";
                 result.error_class = Some("denied".to_owned());

@@ -37,6 +37,8 @@ pub struct Config {
     /// Hosts outside the inventory that may be asked with a login that comes with the request: addresses and networks
     /// (`192.0.2.0/24`), and names as they are written. It takes a role that allows `query_device_as` besides.
     pub outside: Vec<String>,
+    /// The ports of such hosts beside 22.
+    pub outside_ports: Vec<u16>,
     /// What may be sent to devices beyond what their platforms know as showing.
     pub commands: CommandsConfig,
     /// The longest wait for a connection and its keys, in milliseconds.
@@ -97,6 +99,7 @@ impl Default for Config {
             transcripts: PathBuf::from("transcripts"),
             transcripts_max: 10_000,
             outside: Vec::new(),
+            outside_ports: Vec::new(),
             commands: CommandsConfig::default(),
             connect_timeout_ms: 10_000,
             login_timeout_ms: 20_000,

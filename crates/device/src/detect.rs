@@ -1,6 +1,9 @@
 //! What platform a device is of: it is asked what it is, in the words of those platforms first whose prompt it shows.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{
     Room,
@@ -28,9 +31,10 @@ impl Room {
         &self,
         device: &Arc<Device>,
         tape: &Arc<Tape>,
+        ends: Instant,
     ) -> Result<DetectResult, DeviceError> {
-        let bare = platform::named(UNKNOWN)
-            .ok_or_else(|| DeviceError::NotFound { asked: UNKNOWN.to_owned(), near: None })?;
+        let bare =
+            platform::named(UNKNOWN).ok_or_else(|| DeviceError::NotFound { asked: UNKNOWN.to_owned() })?;
         let unknown = Device { platform: bare, ..Device::clone(device) };
         let bounds = Bounds {
             command_max: ANSWER_MAX,
@@ -42,13 +46,21 @@ impl Room {
         let prompt = taken.prompt().unwrap_or_default().to_owned();
         let mut asked = Vec::new();
         let mut found = Vec::new();
-        for ask in questions(&prompt).into_iter().take(QUESTIONS_MAX) {
+        let may_ask = |ask: &&str| !self.deny.is_match(ask);
+        for ask in questions(&prompt).into_iter().filter(may_ask).take(QUESTIONS_MAX) {
+            // What was asked so far is told, rather than that there was no time.
+            if Instant::now() + ANSWER_MAX > ends {
+                break;
+            }
             asked.push(ask.to_owned());
             let answer = match self.pool.run(&unknown, &mut taken, ask).await {
                 Ok(answer) => answer.text,
                 // It asked something back, or took too long: the next question may do.
                 Err(_) if !taken.is_lost() => continue,
-                Err(error) => return Err(error),
+                Err(_) => {
+                    self.pool.renew(&unknown, &mut taken).await?;
+                    continue;
+                }
             };
             found = told(ask, &answer, &prompt);
             if !found.is_empty() {

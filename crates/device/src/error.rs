@@ -6,8 +6,8 @@ use crate::{inventory::Device, platform::ErrorClass, session::SessionError};
 /// Everything that can go wrong in this room. Devices are called by their names in the inventory.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum DeviceError {
-    #[error("Device not found: {asked}{}", hint(near))]
-    NotFound { asked: String, near: Option<String> },
+    #[error("Device not found: {asked}; list_devices shows what there is")]
+    NotFound { asked: String },
     #[error("{what}")]
     BadArgument { pointer: String, what: String },
     #[error("{device}: {source}")]
@@ -44,13 +44,6 @@ pub(crate) enum DeviceError {
     Late { device: String },
     #[error("{device}: the call was stopped")]
     Stopped { device: String },
-}
-
-fn hint(near: &Option<String>) -> String {
-    match near {
-        Some(near) => format!("; did you mean {near:?}?"),
-        None => "; list_devices shows what there is".to_owned(),
-    }
 }
 
 impl DeviceError {

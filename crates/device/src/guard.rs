@@ -15,15 +15,24 @@ const WINDOW: Duration = Duration::from_secs(60);
 pub(crate) struct Guard {
     pause: Duration,
     logins_max: usize,
+    standings: Arc<Standings>,
+}
+
+/// How logins stand, and how many there were: what is known of them beyond a reload.
+#[derive(Default)]
+pub(crate) struct Standings {
     credentials: Mutex<HashMap<String, Standing>>,
     logins: Mutex<HashMap<Arc<str>, VecDeque<Instant>>>,
 }
 
+/// Which of the logins with one name: the configuration's, or one that came with a request.
+type Proof = Option<u64>;
+
 /// How a credential stands.
 #[derive(Default)]
 struct Standing {
-    /// Some device took it.
-    is_proven: bool,
+    /// Which of this name some device took, where one did.
+    proven: Option<Proof>,
     /// While it is not proven, one tries at a time.
     turn: Arc<tokio::sync::Mutex<()>>,
     /// Where it was refused: everywhere while it was not proven, else on the device that refused it.
@@ -39,8 +48,8 @@ pub(crate) struct Attempt<'a> {
 }
 
 impl Guard {
-    pub(crate) fn new(pause: Duration, logins_max: usize) -> Self {
-        Self { pause, logins_max, credentials: Mutex::default(), logins: Mutex::default() }
+    pub(crate) fn new(pause: Duration, logins_max: usize, standings: Arc<Standings>) -> Self {
+        Self { pause, logins_max, standings }
     }
 
     /// Waits until a login on this device may be tried.
@@ -67,7 +76,8 @@ impl Guard {
         if error.is_refusal() {
             let mut credentials = self.standing();
             let standing = credentials.entry(device.credential.name.clone()).or_default();
-            let scope = standing.is_proven.then(|| Arc::clone(&device.name));
+            let scope =
+                (standing.proven == Some(device.credential.carried)).then(|| Arc::clone(&device.name));
             standing.refused.insert(scope, (Instant::now() + self.pause, error.to_string()));
         }
     }
@@ -77,21 +87,22 @@ impl Guard {
         let now = Instant::now();
         self.standing().retain(|_, standing| {
             standing.refused.retain(|_, (until, _)| *until > now);
-            standing.is_proven || !standing.refused.is_empty() || Arc::strong_count(&standing.turn) > 1
+            let stays = matches!(standing.proven, Some(None));
+            stays || !standing.refused.is_empty() || Arc::strong_count(&standing.turn) > 1
         });
-        let mut logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut logins = self.standings.logins.lock().unwrap_or_else(PoisonError::into_inner);
         logins.retain(|_, of_device| of_device.back().is_some_and(|at| now.duration_since(*at) < WINDOW));
     }
 
     fn standing(&self) -> MutexGuard<'_, HashMap<String, Standing>> {
-        self.credentials.lock().unwrap_or_else(PoisonError::into_inner)
+        self.standings.credentials.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The lock of a credential that is not proven.
     fn turn(&self, device: &Device) -> Option<Arc<tokio::sync::Mutex<()>>> {
         let mut credentials = self.standing();
         let standing = credentials.entry(device.credential.name.clone()).or_default();
-        (!standing.is_proven).then(|| Arc::clone(&standing.turn))
+        (standing.proven != Some(device.credential.carried)).then(|| Arc::clone(&standing.turn))
     }
 
     fn check(&self, device: &Device) -> Result<(), DeviceError> {
@@ -114,7 +125,7 @@ impl Guard {
     /// Counts a login on a device.
     fn count(&self, device: &Device) -> Result<(), DeviceError> {
         let now = Instant::now();
-        let mut logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut logins = self.standings.logins.lock().unwrap_or_else(PoisonError::into_inner);
         let of_device = logins.entry(Arc::clone(&device.name)).or_default();
         while of_device.front().is_some_and(|at| now.duration_since(*at) >= WINDOW) {
             of_device.pop_front();
@@ -138,7 +149,8 @@ impl Attempt<'_> {
         match result {
             Ok(_) => {
                 let mut credentials = self.guard.standing();
-                credentials.entry(self.device.credential.name.clone()).or_default().is_proven = true;
+                let carried = self.device.credential.carried;
+                credentials.entry(self.device.credential.name.clone()).or_default().proven = Some(carried);
             }
             Err(error) => self.guard.note(self.device, error),
         }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     path::Path,
     sync::Arc,
 };
@@ -29,6 +30,8 @@ pub(crate) struct Credential {
     pub(crate) login: Login,
     /// The secret for the privileged mode.
     pub(crate) enable: Option<Secret>,
+    /// Which one it is, where it came with a request: to be told from others with the same name.
+    pub(crate) carried: Option<u64>,
 }
 
 /// A device.
@@ -81,7 +84,7 @@ impl Inventory {
             }
         }
         let known_hosts = KnownHosts::at(parts.base_dir.join(&config.known_hosts));
-        let outside = Outside::read(&config.outside, &mut faults);
+        let outside = Outside::read(&config.outside, &config.outside_ports, &mut faults);
         let mut devices = BTreeMap::new();
         for (name, device) in &config.inventory {
             let whole = Whole { name, device, config, credentials: &credentials, known_hosts: &known_hosts };
@@ -116,8 +119,22 @@ impl Inventory {
         credential: Arc<Credential>,
     ) -> Option<Device> {
         let endpoint = self.outside.endpoint(asked)?;
+        // What the inventory has is asked as the inventory says, by whichever spelling.
+        let is_inside = |device: &Arc<Device>| {
+            let address = |text: &str| text.parse::<IpAddr>().map(|address| address.to_canonical());
+            match (address(&device.endpoint.host), address(&endpoint.host)) {
+                (Ok(known), Ok(asked)) => known == asked && device.endpoint.port == endpoint.port,
+                _ => {
+                    device.endpoint.host.eq_ignore_ascii_case(&endpoint.host)
+                        && device.endpoint.port == endpoint.port
+                }
+            }
+        };
+        if self.devices.values().any(is_inside) {
+            return None;
+        }
         Some(Device {
-            name: asked.into(),
+            name: endpoint.to_string().into(),
             endpoint,
             platform,
             credential,
@@ -140,11 +157,6 @@ impl Inventory {
             // An address that stands for several devices stands for none.
             fits.next().filter(|_| fits.next().is_none())
         })
-    }
-
-    /// The name of the device that is nearest to a wrong one.
-    pub(crate) fn nearest(&self, asked: &str) -> Option<&str> {
-        nearest(asked, self.devices.keys().map(AsRef::as_ref))
     }
 
     /// Whether there is a group of this name.
@@ -178,7 +190,7 @@ fn credential(name: &str, config: &LoginConfig, parts: &Parts) -> Result<Credent
     if faults.is_empty() {
         let agent = config.agent.as_deref().map(|agent: &Path| parts.base_dir.join(agent));
         let login = Login { user: config.user.clone(), keys, agent, password };
-        return Ok(Credential { name: name.to_owned(), login, enable });
+        return Ok(Credential { name: name.to_owned(), login, enable, carried: None });
     }
     Err(faults)
 }

@@ -49,6 +49,7 @@ use crate::{
     ask::Exchanged,
     error::DeviceError,
     flight::Flights,
+    guard::Standings,
     inventory::{Device, Inventory},
     kept::Shelf,
     platform::Class,
@@ -63,10 +64,18 @@ use crate::{
 /// How often old transcripts are looked for.
 const PRUNE_EVERY: Duration = Duration::from_secs(600);
 
+/// What a room remembers beyond a reload: alerts, logins that were refused, outputs that have a handle.
+#[derive(Clone, Default)]
+pub struct Memory {
+    alerts: Arc<Alerts>,
+    standing: Arc<Standings>,
+    shelf: Arc<Shelf>,
+}
+
 /// Opens the room: the inventory with its logins, and the templates.
 ///
 /// Faults: everything that is wrong with the section. No device is asked.
-pub fn open(config: &Config, parts: &Parts) -> Result<Arc<dyn Provider>, Vec<ConfigFault>> {
+pub fn open(config: &Config, parts: &Parts, memory: &Memory) -> Result<Arc<dyn Provider>, Vec<ConfigFault>> {
     let mut faults = Vec::new();
     let inventory = Inventory::read(config, parts).map_err(|found| faults.extend(found)).ok();
     let mut globs = |member: &str, texts: &[String]| {
@@ -86,13 +95,13 @@ pub fn open(config: &Config, parts: &Parts) -> Result<Arc<dyn Provider>, Vec<Con
     };
     let inventory = Arc::new(inventory);
     let room = Room {
-        pool: Pool::new(config, Arc::clone(&inventory)),
+        pool: Pool::new(config, Arc::clone(&inventory), Arc::clone(&memory.standing)),
         inventory,
         allow,
         deny,
         templates,
-        shelf: Shelf::default(),
-        alerts: Alerts::default(),
+        shelf: Arc::clone(&memory.shelf),
+        alerts: Arc::clone(&memory.alerts),
         flights: Flights::default(),
         clock: Arc::clone(&parts.clock),
         backups: parts.base_dir.join(&config.backups),
@@ -132,8 +141,8 @@ struct Room {
     allow: GlobSet,
     deny: GlobSet,
     templates: Option<Library>,
-    shelf: Shelf,
-    alerts: Alerts,
+    shelf: Arc<Shelf>,
+    alerts: Arc<Alerts>,
     flights: Flights<Result<Arc<Exchanged>, DeviceError>>,
     clock: Arc<dyn Clock>,
     backups: PathBuf,
@@ -152,8 +161,7 @@ impl Room {
     }
 
     fn not_found(&self, asked: &str) -> DeviceError {
-        let near = self.inventory.nearest(asked).map(str::to_owned);
-        DeviceError::NotFound { asked: asked.to_owned(), near }
+        DeviceError::NotFound { asked: asked.to_owned() }
     }
 
     /// A command as it is sent, where it may be.
@@ -297,7 +305,10 @@ impl Devices {
             let mut pruned = None::<Instant>;
             while tokio::time::timeout(every, closing.cancelled()).await.is_err() {
                 room.pool.prune();
-                room.pool.probe().await;
+                tokio::select! {
+                    () = room.pool.probe() => {}
+                    () = closing.cancelled() => return,
+                }
                 if pruned.is_none_or(|at| at.elapsed() > PRUNE_EVERY) {
                     pruned = Some(Instant::now());
                     let (folder, keep) = (room.transcripts.clone(), room.transcripts_max);
@@ -356,7 +367,11 @@ impl Provider for Devices {
             tools::QUERY_AS => json!(room.query_as(&permit, &talk, permit.parse()?).await?),
             tools::RUN => json!(room.run_many(&permit.parse::<RunArguments>()?, &talk).await?),
             tools::REACH => {
-                let device = room.find_any(&permit.parse::<ReachArguments>()?.device_ip)?;
+                let asked = permit.parse::<ReachArguments>()?.device_ip;
+                let device = room.find_any(&asked)?;
+                if !room.may_look(&talk, &device) {
+                    return Err(room.not_found(&asked).into());
+                }
                 json!(room.reach(&device).await)
             }
             tools::CONFIG => {
@@ -379,11 +394,12 @@ impl Provider for Devices {
                 json!(read)
             }
             tools::ALERT => json!(room.alert(&permit, permit.parse()?)),
-            tools::ALERTS => json!(room.list_alerts(&permit.parse()?)?),
+            tools::ALERTS => json!(room.list_alerts(&permit.parse()?, &talk)?),
             tools::DETECT => {
                 let device = room.find(&permit.parse::<ReachArguments>()?.device_ip)?;
-                let detect = async |tape: &Arc<tape::Tape>| room.detect(&device, tape).await;
-                json!(room.taped(&permit, &talk, &device, permit.deadline(), detect).await?)
+                let ends = permit.deadline();
+                let detect = async |tape: &Arc<tape::Tape>| room.detect(&device, tape, ends).await;
+                json!(room.taped(&permit, &talk, &device, ends, detect).await?)
             }
             tools::GREP => {
                 let principal = Arc::clone(&permit.caller().principal);

@@ -55,6 +55,7 @@ pub(crate) struct Reading<'a> {
     /// The session, once something was run on it.
     taken: Option<Taken>,
     tape: Arc<Tape>,
+    request_id: Arc<str>,
 }
 
 impl Room {
@@ -71,8 +72,14 @@ impl Room {
         let principal = Arc::clone(&permit.caller().principal);
         let read = async |tape: &Arc<Tape>| {
             let tape = Arc::clone(tape);
-            let mut reading =
-                Reading { room: self, device: Arc::clone(&device), principal, taken: None, tape };
+            let mut reading = Reading {
+                room: self,
+                device: Arc::clone(&device),
+                principal,
+                taken: None,
+                tape,
+                request_id: permit.call().request_id.as_str().into(),
+            };
             let done = work(&mut reading, &asked).await;
             if let Some(taken) = reading.taken {
                 taken.give_back();
@@ -108,18 +115,25 @@ impl Reading<'_> {
             return Err(DeviceError::Denied { device, command: command.to_owned() });
         }
         let (room, known, taken, tape) = (self.room, &self.device, &mut self.taken, &self.tape);
-        let read = async || {
-            let taken = match taken {
-                Some(taken) => taken,
-                None => taken.insert(room.pool.take(known, tape).await?),
-            };
-            let began = Instant::now();
-            let output = room.pool.run(known, taken, command).await?;
-            Ok(Arc::new(Exchanged::one(output, began.elapsed())))
+        let output = match taken {
+            // Nobody waits for another's read while holding a session: that one may wait for the session.
+            Some(taken) => room.pool.run(known, taken, command).await?,
+            None => {
+                let read = async || {
+                    let taken = taken.insert(room.pool.take(known, tape).await?);
+                    let began = Instant::now();
+                    let output = room.pool.run(known, taken, command).await?;
+                    Ok(Arc::new(Exchanged::one(output, began.elapsed(), &self.request_id)))
+                };
+                let key = (Arc::clone(&known.name), command.to_owned());
+                let (exchanged, shared) = room.flights.share(key, read).await;
+                let exchanged = exchanged?;
+                if shared {
+                    exchanged.note_in(tape);
+                }
+                exchanged.first()?
+            }
         };
-        let key = (Arc::clone(&known.name), command.to_owned());
-        let (exchanged, _) = self.room.flights.share(key, read).await;
-        let output = exchanged?.first()?;
         match output.error {
             Some((class, line)) => Err(DeviceError::Told { device, class, line }),
             None if output.cut => Err(DeviceError::TooLong { device, command: command.to_owned() }),

@@ -1,10 +1,14 @@
 //! Hosts outside the inventory, and logins that come with a request.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    net::IpAddr,
+    sync::{Arc, LazyLock},
+};
 
 use ipnet::IpNet;
 use ssh::{Endpoint, Login};
-use tool::{Call, CarriedLogin, ConfigFault, Identity};
+use tool::{Call, CarriedLogin, ConfigFault, Identity, Talk};
 
 use crate::{
     Room,
@@ -12,6 +16,7 @@ use crate::{
     error::DeviceError,
     inventory::{Credential, Device},
     platform::{self, Platform},
+    tools::QUERY_AS,
 };
 
 /// The platform of a device that a request describes without naming one.
@@ -23,11 +28,13 @@ const SSH_PORT: u16 = 22;
 pub(crate) struct Outside {
     networks: Vec<IpNet>,
     names: Vec<String>,
+    /// Beside the usual one.
+    ports: Vec<u16>,
 }
 
 impl Outside {
-    pub(crate) fn read(texts: &[String], faults: &mut Vec<ConfigFault>) -> Self {
-        let mut outside = Self { networks: Vec::new(), names: Vec::new() };
+    pub(crate) fn read(texts: &[String], ports: &[u16], faults: &mut Vec<ConfigFault>) -> Self {
+        let mut outside = Self { networks: Vec::new(), names: Vec::new(), ports: ports.to_vec() };
         for (index, text) in texts.iter().enumerate() {
             let is_name = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
             if let Ok(network) = text.parse::<IpNet>() {
@@ -45,19 +52,36 @@ impl Outside {
         outside
     }
 
-    /// Where a host is, `host` or `host:port`, where it may be asked. A name counts only as it is written here: what
-    /// it leads to is not looked at.
+    /// Where a host is, `host` or `host:port`, in the one way that it is written here: an address in its shortest form, a name
+    /// in small letters. None where it may not be asked. A name counts only as it stands in the configuration: what it
+    /// leads to is not looked at. Another port than 22 counts only
+    /// where `outside_ports` has it.
     pub(crate) fn endpoint(&self, asked: &str) -> Option<Endpoint> {
         let (host, port) = match asked.rsplit_once(':') {
-            Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, port.parse().ok()?),
+            Some((host, port)) if !host.contains(':') || (host.starts_with('[') && host.ends_with(']')) => {
+                (host, self.port(port)?)
+            }
             _ => (asked, SSH_PORT),
         };
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let allowed = match host.parse::<IpAddr>() {
-            Ok(address) => self.networks.iter().any(|network| network.contains(&address.to_canonical())),
-            Err(_) => self.names.contains(&host.to_ascii_lowercase()),
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let host = match bare.parse::<IpAddr>() {
+            Ok(address) => {
+                let address = address.to_canonical();
+                let is_named = self.networks.iter().any(|network| network.contains(&address));
+                is_named.then(|| address.to_string())?
+            }
+            Err(_) => {
+                let name = bare.to_ascii_lowercase();
+                self.names.contains(&name).then_some(name)?
+            }
         };
-        (allowed && port != 0).then(|| Endpoint { host: host.to_owned(), port })
+        Some(Endpoint { host, port })
+    }
+
+    /// A port that may be asked.
+    fn port(&self, text: &str) -> Option<u16> {
+        let port = text.parse().ok().filter(|port: &u16| port.to_string() == text)?;
+        (port == SSH_PORT || self.ports.contains(&port)).then_some(port)
     }
 }
 
@@ -87,6 +111,12 @@ impl Room {
         self.inventory.outside(asked, platform, credential).ok_or_else(|| self.not_found(asked))
     }
 
+    /// Whether a caller may ask hosts outside the inventory: then it may look at them too.
+    pub(crate) fn may_look(&self, talk: &Talk, device: &Device) -> bool {
+        let target = format!("device:{}", device.name);
+        self.inventory.has(&device.name) || talk.calls().may_reach(QUERY_AS, &target) == Some(true)
+    }
+
     /// A device of the inventory, or a host outside it that may be asked, to be looked at without a login.
     pub(crate) fn find_any(&self, asked: &str) -> Result<Arc<Device>, DeviceError> {
         if let Some(device) = self.inventory.find(asked) {
@@ -100,16 +130,24 @@ impl Room {
 
 /// Nobody logs in.
 pub(crate) fn nobody() -> Credential {
-    Credential { name: String::new(), login: Login::default(), enable: None }
+    Credential { name: String::new(), login: Login::default(), enable: None, carried: None }
 }
 
-/// Who logs in with what came with a request. What is refused is left alone by the name of its bringer and its user.
+/// Who logs in with what came with a request. A user that was refused is left alone for its bringer, whatever the next
+/// password is; which password has worked is known by itself.
 pub(crate) fn credential(login: &CarriedLogin, caller: &Identity) -> Credential {
     Credential {
         name: format!("of the request, {} by {}", login.user, caller.principal),
         login: Login { user: login.user.clone(), password: login.password.clone(), ..Login::default() },
         enable: login.enable.clone(),
+        carried: Some(carried_by(login)),
     }
+}
+
+/// Tells one password from another, in this process alone.
+fn carried_by(login: &CarriedLogin) -> u64 {
+    static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    KEYS.hash_one((&login.user, login.password.as_ref().map(|password| password.expose().to_owned())))
 }
 
 #[cfg(test)]
@@ -121,14 +159,21 @@ mod tests {
         let mut faults = Vec::new();
         let named =
             ["192.0.2.0/24", "2001:db8::1", "Lab.Example.net", "a b", "10.0.0.0/33"].map(str::to_owned);
-        let outside = Outside::read(&named, &mut faults);
+        let outside = Outside::read(&named, &[2022], &mut faults);
         let wrong: Vec<&str> = faults.iter().map(|fault| fault.pointer.as_str()).collect();
         assert_eq!(wrong, ["/devices/outside/3", "/devices/outside/4"]);
         for (asked, found) in [
             ("192.0.2.7", Some("192.0.2.7:22")),
             ("192.0.2.7:2022", Some("192.0.2.7:2022")),
-            ("::ffff:192.0.2.7", Some("[::ffff:192.0.2.7]:22")),
-            ("[2001:db8::1]:23", Some("[2001:db8::1]:23")),
+            ("::ffff:192.0.2.7", Some("192.0.2.7:22")),
+            ("[192.0.2.7]:22", Some("192.0.2.7:22")),
+            ("[2001:0db8::0:1]", Some("[2001:db8::1]:22")),
+            ("LAB.example.NET", Some("lab.example.net:22")),
+            ("[2001:db8::1]:2022", Some("[2001:db8::1]:2022")),
+            ("[2001:db8::1]:23", None),
+            ("192.0.2.7:022", None),
+            ("192.0.2.7:+22", None),
+            ("[[192.0.2.7", None),
             ("2001:db8::1", Some("[2001:db8::1]:22")),
             ("lab.example.net", Some("lab.example.net:22")),
             ("192.0.3.7", None),

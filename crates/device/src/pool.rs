@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::{
     Config, Transport,
     error::DeviceError,
-    guard::Guard,
+    guard::{Guard, Standings},
     inventory::{Device, Inventory},
     live::Live,
     platform::Channel,
@@ -78,7 +78,7 @@ pub(crate) struct Taken {
 }
 
 impl Pool {
-    pub(crate) fn new(config: &Config, inventory: Arc<Inventory>) -> Self {
+    pub(crate) fn new(config: &Config, inventory: Arc<Inventory>, standing: Arc<Standings>) -> Self {
         let ms = Duration::from_millis;
         let sites = config.sessions_per_site_max.into_iter().flat_map(|max| {
             let sites = inventory.all().filter_map(|device| device.labels.get("site"));
@@ -101,7 +101,7 @@ impl Pool {
             idle_max: ms(config.idle_ms),
             age_max: ms(config.age_max_ms),
             per_device: config.sessions_per_device_max,
-            guard: Guard::new(ms(config.refused_login_pause_ms), config.logins_per_minute_max),
+            guard: Guard::new(ms(config.refused_login_pause_ms), config.logins_per_minute_max, standing),
             devices: Mutex::default(),
         }
     }
@@ -164,6 +164,8 @@ impl Pool {
     ) -> Result<Taken, DeviceError> {
         let slot = self.slot(device);
         let places = self.place(device, &slot).await?;
+        // An idle one makes room: some devices have no more than one or two.
+        drop(lock(&slot.idle).pop());
         let live = self.open(device, &slot, tape, bounds).await?;
         Ok(Taken { slot, live, bounds, _places: places, is_new: true, is_used: false, is_apart: true })
     }
@@ -311,7 +313,7 @@ impl Pool {
         let mut through = None;
         for hop in &device.via {
             let Some(hop) = self.inventory.find(hop) else {
-                return Err(DeviceError::NotFound { asked: hop.clone(), near: None });
+                return Err(DeviceError::NotFound { asked: hop.clone() });
             };
             let slot = self.slot(hop);
             let mut bastion = slot.bastion.lock().await;
@@ -341,8 +343,9 @@ impl Pool {
         let slots: Vec<Arc<Slot>> = lock(&self.devices).values().cloned().collect();
         let probed = slots.iter().map(async |slot| {
             let is_due = |live: &mut Live| live.checked().elapsed() > PROBE_AFTER;
-            let due: Vec<Live> = lock(&slot.idle).extract_if(.., is_due).collect();
-            for mut live in due {
+            // Each takes a place while it is asked, so that there are never more of them than there may be.
+            while let Ok(_place) = Arc::clone(&slot.places).try_acquire_owned() {
+                let Some(mut live) = lock(&slot.idle).extract_if(.., is_due).next() else { return };
                 if live.is_alive(PROBE_MAX).await {
                     lock(&slot.idle).push(live);
                 }

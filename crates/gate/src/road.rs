@@ -101,6 +101,11 @@ impl Journey {
             Ok(caller) => self.walk_with_net(caller).await,
             Err(fault) => Err(fault),
         };
+        if let (Credentials::Signed(signed), Err(fault), Some(_)) = (credentials, &result, &self.trail.caller)
+            && fault.code != Code::OutcomeUnknown
+        {
+            self.gate.seen.forget(&signed.header);
+        }
         self.arrive(result).await
     }
 
@@ -293,6 +298,8 @@ impl Journey {
             None if tool.has_effect() => Box::pin(self.act(granted, around)).await,
             None => match tool.caching {
                 Caching::Off => self.look(granted, around).await,
+                // What came with a login is for whoever brought it.
+                Caching::For(_) if self.call.logins.is_some() => self.look(granted, around).await,
                 Caching::For(keep) => self.look_cached(granted, around, keep).await,
             },
         }

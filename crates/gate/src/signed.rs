@@ -49,6 +49,14 @@ pub struct Signer {
 pub(crate) struct Seen(Mutex<HashMap<[u8; 32], Timestamp>>);
 
 impl Seen {
+    /// Forgets what a header says: its call came to nothing, so that it may be sent again.
+    pub(crate) fn forget(&self, header: &str) {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for signature in read(header).into_iter().flat_map(|said| said.signatures) {
+            seen.remove(&signature);
+        }
+    }
+
     /// Notes a signature. False where it was noted before, or where there is no room for more.
     fn is_new(&self, signature: [u8; 32], now: Timestamp) -> bool {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);

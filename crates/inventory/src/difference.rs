@@ -29,7 +29,7 @@ pub enum Change {
 }
 
 /// What a source need not tell: where it does not, what the inventory says already stays.
-const OURS: [&str; 3] = ["login", "host_key", "algorithms"];
+const OURS: [&str; 4] = ["login", "host_key", "algorithms", "platform"];
 
 impl Inventory {
     /// What an import makes of this inventory: the source's devices and groups as it has them, but for what only we know

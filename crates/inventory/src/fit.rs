@@ -1,6 +1,6 @@
 //! Hosts of others as devices of ours: names, platforms and logins are those of the configuration.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde_json::{Value, json};
 
@@ -19,6 +19,8 @@ pub struct How<'a> {
     pub platform: Option<&'a str>,
     /// The login of hosts whose source tells none that is known.
     pub login: Option<&'a str>,
+    /// The groups of the configuration that tell a platform.
+    pub group_platforms: &'a BTreeSet<String>,
     /// Groups that every device is put into.
     pub groups: &'a [String],
     /// Labels that every device gets, where it has none of that name.
@@ -43,7 +45,10 @@ pub(crate) fn fit(found: Found, how: &How<'_>) -> Imported {
         if let Some(port) = host.port {
             put("port", json!(port));
         }
-        put("platform", json!(platform(&host, how, name, &mut notes)));
+        let of_group = host.groups.iter().chain(how.groups).any(|group| how.group_platforms.contains(group));
+        if let Some(platform) = platform(&host, how, name, of_group, &mut notes) {
+            put("platform", json!(platform));
+        }
         if let Some(login) = login(&host, how, name, &mut notes) {
             put("login", json!(login));
         }
@@ -125,24 +130,25 @@ fn names(hosts: &BTreeMap<String, Host>, notes: &mut Notes) -> HashMap<String, S
     names
 }
 
-fn platform(host: &Host, how: &How<'_>, name: &str, notes: &mut Notes) -> String {
+/// The platform of a host; none where one of its groups tells it.
+fn platform(host: &Host, how: &How<'_>, name: &str, of_group: bool, notes: &mut Notes) -> Option<String> {
     if let Some(said) = &host.platform {
         // Ansible names a platform by its collection: `cisco.ios.ios`.
         let short = said.rsplit('.').next().unwrap_or(said);
         let lower = said.to_ascii_lowercase();
         let known = [said.as_str(), &lower, short].into_iter().find_map(|one| (how.platform_of)(one));
         if let Some(known) = known {
-            return known;
+            return Some(known);
         }
         notes.add(format!("the platform {said:?} is not known here"), name);
     }
-    how.platform.map_or_else(
-        || {
-            notes.add("no platform is known (`portcullis devices detect` finds it)", name);
-            "autodetect".to_owned()
-        },
-        str::to_owned,
-    )
+    if of_group {
+        return None;
+    }
+    if how.platform.is_none() {
+        notes.add("no platform is known (`portcullis devices detect` finds it)", name);
+    }
+    Some(how.platform.unwrap_or("autodetect").to_owned())
 }
 
 fn login(host: &Host, how: &How<'_>, name: &str, notes: &mut Notes) -> Option<String> {
@@ -177,10 +183,41 @@ fn common(members: &mut Members, how: &How<'_>) {
 
 /// True for the name of a variable that holds something secret, or may.
 pub(crate) fn is_secret(name: &str) -> bool {
+    const PARTS: [&str; 21] = [
+        "pass",
+        "secret",
+        "token",
+        "communit",
+        "key",
+        "credential",
+        "private",
+        "vault",
+        "become",
+        "pwd",
+        "psk",
+        "enable",
+        "auth",
+        "md5",
+        "snmp",
+        "hash",
+        "cert",
+        "cookie",
+        "radius",
+        "tacacs",
+        "ldap",
+    ];
     let name = name.to_ascii_lowercase();
-    ["pass", "secret", "token", "communit", "key", "credential", "private", "vault", "become", "pwd", "psk"]
-        .iter()
-        .any(|part| name.contains(part))
+    let words = || name.split(|c: char| !c.is_ascii_alphanumeric());
+    PARTS.iter().any(|part| name.contains(part))
+        || words().any(|word| matches!(word, "pw" | "pin" | "ro" | "rw"))
+}
+
+/// True for a value that is a secret by its form: a hash of crypt(3) or of a device, a URL with a login.
+fn looks_secret(value: &str) -> bool {
+    let is_hash = value.starts_with('$') && value[1..].contains('$');
+    let has_login =
+        value.split_once("://").is_some_and(|(_, rest)| rest.split('/').next().unwrap_or("").contains('@'));
+    is_hash || has_login || value.contains("PRIVATE KEY")
 }
 
 /// A label, where a value can be one: a short scalar that is no template and not secret.
@@ -193,5 +230,5 @@ pub(crate) fn label(name: &str, value: &Value) -> Option<String> {
     };
     let fits =
         !text.is_empty() && text.len() <= 256 && !text.contains("{{") && !text.contains(char::is_control);
-    (fits && !is_secret(name)).then_some(text)
+    (fits && !is_secret(name) && !looks_secret(&text)).then_some(text)
 }

@@ -110,6 +110,16 @@ pub fn guess(name: &str, text: &str) -> Format {
     }
 }
 
+/// Whether a source is Ansible's, which its own tools read better than we do.
+#[must_use]
+pub fn is_ansible(format: Format, text: &str) -> bool {
+    match format {
+        Format::AnsibleIni => true,
+        Format::Yaml => yaml::is_ansible(text),
+        Format::SshConfig | Format::AnsibleList | Format::Csv => false,
+    }
+}
+
 /// Reads a source. `beside` reads what a source refers to: Ansible's `group_vars`, Nornir's `groups.yaml`.
 ///
 /// Error: the text is not of this form; the sentence says where.

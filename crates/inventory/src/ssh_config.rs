@@ -19,12 +19,15 @@ const COMPAT: &[&str] = &[
     "hmac-sha1",
 ];
 
-/// Reads the configuration of a client, with what it includes.
+/// Reads the configuration of a client, without what it includes.
 ///
 /// Error: a line that cannot be read.
 pub(crate) fn read(text: &str) -> Result<Found, ImportError> {
     let mut found = Found::default();
-    let (kept, matches) = without_match(text);
+    let Kept { text: kept, matches, includes } = kept(text);
+    if includes > 0 {
+        found.notes.say("`Include` is not followed: import the files that it names by themselves");
+    }
     if matches > 0 {
         found
             .notes
@@ -93,23 +96,35 @@ fn add_hop(hop: &str, config: &SshConfig, found: &mut Found) -> String {
     name.to_owned()
 }
 
-/// The text without its `Match` blocks, and how many there were.
-fn without_match(text: &str) -> (String, usize) {
-    let (mut kept, mut count, mut inside) = (String::with_capacity(text.len()), 0, false);
+/// What is taken of a text.
+struct Kept {
+    text: String,
+    matches: usize,
+    includes: usize,
+}
+
+/// The text without its `Match` blocks, which hold only when connecting, and without what other files say.
+fn kept(text: &str) -> Kept {
+    let mut kept = Kept { text: String::with_capacity(text.len()), matches: 0, includes: 0 };
+    let mut inside = false;
     for line in text.lines() {
         let word = line.trim_start().split([' ', '\t', '=']).next().unwrap_or_default().to_ascii_lowercase();
         match word.as_str() {
             "match" => {
                 inside = true;
-                count += 1;
+                kept.matches += 1;
             }
             "host" => inside = false,
+            "include" => {
+                kept.includes += 1;
+                continue;
+            }
             _ => {}
         }
         if !inside {
-            kept.push_str(line);
-            kept.push('\n');
+            kept.text.push_str(line);
+            kept.text.push('\n');
         }
     }
-    (kept, count)
+    kept
 }

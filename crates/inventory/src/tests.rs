@@ -1,5 +1,7 @@
 //! Every form, against what its owner's own tools make of it.
 
+use std::collections::BTreeSet;
+
 use expect_test::{Expect, expect};
 
 use super::*;
@@ -16,7 +18,16 @@ fn platform_of(name: &str) -> Option<String> {
 }
 
 fn plain(logins: &BTreeMap<String, String>) -> How<'_> {
-    How { platform_of: &platform_of, logins, platform: None, login: None, groups: &[], labels: &[] }
+    static NONE: BTreeSet<String> = BTreeSet::new();
+    How {
+        platform_of: &platform_of,
+        logins,
+        group_platforms: &NONE,
+        platform: None,
+        login: None,
+        groups: &[],
+        labels: &[],
+    }
 }
 
 fn read(format: Format, text: &str, beside: Beside<'_>) -> Imported {
@@ -353,4 +364,39 @@ fn defaults_of_the_import_are_put_in() {
           "r1": {"host":"r1","platform":"arista_eos","login":"keys","labels":{"site":"muc"},"groups":["lab"]}
           "r2": {"host":"r2","platform":"arista_eos","login":"keys","groups":["lab"],"labels":{"site":"fra"}}
     "##]].assert_eq(&imported.inventory.text());
+}
+
+#[test]
+fn a_platform_of_a_group_is_not_said_again() {
+    let (logins, telling) = (BTreeMap::new(), BTreeSet::from(["core".to_owned()]));
+    let groups = ["core".to_owned()];
+    let how = How { group_platforms: &telling, groups: &groups, ..plain(&logins) };
+    let imported = import(Format::Csv, "name,platform\nr1,\nr2,eos\n", &nothing, &how).unwrap();
+    assert_eq!(imported.inventory.devices["r1"].get("platform"), None);
+    assert_eq!(imported.inventory.devices["r2"]["platform"], "arista_eos");
+}
+
+#[test]
+fn what_may_be_secret_becomes_no_label() {
+    for (name, value) in [
+        ("snmp_ro", "public"),
+        ("enable", "x"),
+        ("bgp_md5", "x"),
+        ("login_pw", "x"),
+        ("vendor_url", "https://me:pw@host/"),
+        ("motd", "$1$abcd$efgh"),
+        ("blob", "-----BEGIN PRIVATE KEY-----"),
+        ("template", "{{ other }}"),
+    ] {
+        assert_eq!(fit::label(name, &Value::from(value)), None, "{name}");
+    }
+    for (name, value) in [
+        ("site", "fra"),
+        ("role", "core"),
+        ("product", "router"),
+        ("rack", "A 12"),
+        ("url", "https://host/a@b"),
+    ] {
+        assert_eq!(fit::label(name, &Value::from(value)).as_deref(), Some(value), "{name}");
+    }
 }

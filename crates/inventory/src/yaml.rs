@@ -53,6 +53,14 @@ pub(crate) fn read(text: &str, beside: Beside<'_>) -> Result<Found, ImportError>
     Err(ImportError(format!("it is none of the forms that are known: {forms}")))
 }
 
+/// Whether it is one of Ansible.
+pub(crate) fn is_ansible(text: &str) -> bool {
+    let whole = mapping(text).unwrap_or_default();
+    let is_group =
+        |members: &Map<String, Value>| members.contains_key("hosts") || members.contains_key("children");
+    !whole.contains_key("inventory") && whole.values().filter_map(Value::as_object).any(is_group)
+}
+
 fn mapping(text: &str) -> Result<Map<String, Value>, ImportError> {
     let whole: Option<Map<String, Value>> =
         serde_saphyr::from_str(text).map_err(|error| ImportError(file::sentence(&error)))?;

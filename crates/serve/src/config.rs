@@ -63,6 +63,7 @@ pub struct Config {
     #[schemars(range(min = 1, max = 100))]
     pub memory_percent_max: u8,
     /// The tiers that `POST /secure/execute` is for.
+    #[schemars(length(min = 1))]
     pub secure_tiers: Vec<String>,
     /// The Model Context Protocol at `/mcp` and over standard input and output.
     pub mcp: McpConfig,

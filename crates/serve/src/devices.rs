@@ -60,8 +60,20 @@ fn many(body: &[u8]) -> Result<(Value, Vec<CarriedLogin>), Fault> {
                 None => names.push(host(index, &members)?),
                 Some(login) => {
                     let mut one = json!({ "host": login.host, "user": login.user });
-                    if let Some(Value::String(platform)) = members.get("device_type") {
-                        one["device_type"] = Value::from(platform.as_str());
+                    match members.get("device_type") {
+                        None | Some(Value::Null) => {}
+                        Some(platform @ Value::String(_)) => one["device_type"] = platform.clone(),
+                        Some(_) => {
+                            let at = format!("/devices/{index}/device_type");
+                            return Err(Fault::bad_argument(at, "it must be a text"));
+                        }
+                    }
+                    if asked
+                        .iter()
+                        .any(|other: &Value| other["host"] == one["host"] && other["user"] == one["user"])
+                    {
+                        let text = "this host is there with this user already";
+                        return Err(Fault::bad_argument(format!("/devices/{index}"), text));
                     }
                     asked.push(one);
                     logins.push(login);
@@ -82,10 +94,20 @@ fn many(body: &[u8]) -> Result<(Value, Vec<CarriedLogin>), Fault> {
     Ok((Value::Object(sent), logins))
 }
 
+/// The host of a device, with its port where that is told apart.
 fn host(index: usize, members: &Map<String, Value>) -> Result<String, Fault> {
-    let host = members.get("host").and_then(Value::as_str);
-    let missing = || Fault::bad_argument(format!("/devices/{index}/host"), "name the host of the device");
-    host.map(str::to_owned).ok_or_else(missing)
+    let wrong = |member: &str, text: &str| Fault::bad_argument(format!("/devices/{index}/{member}"), text);
+    let Some(host) = members.get("host").and_then(Value::as_str) else {
+        return Err(wrong("host", "name the host of the device"));
+    };
+    match members.get("port") {
+        None | Some(Value::Null) => Ok(host.to_owned()),
+        Some(port) => {
+            let port = port.as_u64().filter(|port| (1..=65_535).contains(port));
+            let port = port.ok_or_else(|| wrong("port", "it must be a number from 1 to 65535"))?;
+            Ok(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
+        }
+    }
 }
 
 /// The login of a device that brings one.
@@ -197,9 +219,12 @@ mod tests {
 
     #[test]
     fn many_devices_are_named_in_both_ways() {
-        let body = br#"{"devices": ["r1", {"host": "10.0.0.1", "device_type": "cisco_ios", "password": null}], "commands": ["show version"], "enable_mode": true}"#;
+        let body = br#"{"devices": ["r1", {"host": "10.0.0.1", "device_type": "cisco_ios", "password": null}, {"host": "10.0.0.2", "port": 2222}], "commands": ["show version"], "enable_mode": true}"#;
         let (arguments, logins) = many(body).unwrap();
-        assert_eq!(arguments, json!({ "commands": ["show version"], "devices": ["r1", "10.0.0.1"] }));
+        assert_eq!(
+            arguments,
+            json!({ "commands": ["show version"], "devices": ["r1", "10.0.0.1", "10.0.0.2:2222"] })
+        );
         assert!(logins.is_empty());
     }
 
@@ -219,6 +244,15 @@ mod tests {
             (r#"{"devices": [{"host": "h", "username": "u"}]}"#, "/devices/0/password"),
             (r#"{"devices": [{"host": "h", "username": "u", "password": 455}]}"#, "/devices/0/password"),
             (r#"{"devices": [{"username": "u", "password": "p455"}]}"#, "/devices/0/host"),
+            (r#"{"devices": [{"host": "h", "port": "22"}]}"#, "/devices/0/port"),
+            (
+                r#"{"devices": [{"host": "h", "username": "u", "password": "p455", "device_type": 1}]}"#,
+                "/devices/0/device_type",
+            ),
+            (
+                r#"{"devices": [{"host": "h", "username": "u", "password": "p455"}, {"host": "h", "username": "u", "password": "q455"}]}"#,
+                "/devices/1",
+            ),
             (r#"{"devices": []}"#, "/devices"),
             (r#"{"devices": [1]}"#, "/devices/0"),
         ] {

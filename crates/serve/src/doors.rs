@@ -445,19 +445,15 @@ impl Doors {
                 call::answer(&self.inside, call, segment.unwrap_or_default(), visit, upload).await
             }
             Work::Webhook => webhook::answer(&self.inside, visit, upload).await,
-            Work::Show(Page::Usage) => {
-                let caller = self.identify(door.need, visit).await?;
-                lists::usage(&self.inside, known(caller.as_deref())?).await
-            }
             Work::Show(page) => {
                 let caller = self.identify(door.need, visit).await?;
-                self.show(page, segment.unwrap_or_default(), caller, visit)
+                self.show(page, segment.unwrap_or_default(), caller, visit).await
             }
             Work::Mcp => mcp::answer(&self.inside.mcp, segment, method, visit, upload).await,
         }
     }
 
-    fn show(
+    async fn show(
         &self,
         page: Page,
         segment: &str,
@@ -471,7 +467,7 @@ impl Doors {
             Page::Root => lists::root(inside),
             Page::Info => lists::info(inside),
             Page::Stats => lists::stats(inside),
-            Page::Usage => return Err(Fault::internal("usage is read, not only shown").into()),
+            Page::Usage => lists::usage(inside, known(caller.as_deref())?).await?,
             Page::Health => health::health(inside),
             Page::HealthDetailed => health::detailed(inside),
             Page::Ready => health::ready(inside, visit),

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use http::{HeaderName, Response};
 use serde_json::{Map, Value, json};
-use tool::{Call, Code, Face, Fault, Kind, Reply, json::raw};
+use tool::{
+    Call, Code, Face, Fault, Kind, Reply,
+    json::{digest, raw},
+};
 
 use crate::{
     call,
@@ -18,12 +21,10 @@ use crate::{
 
 /// The largest body.
 const BODY_BYTES_MAX: u64 = 64 * 1024;
-/// The longest key that a call is known by.
-const KEY_CHARS_MAX: usize = 255;
 /// The tool that takes alerts about devices.
 const TOOL: &str = "device_alert";
 
-/// Answers `POST /webhook/device-alert`. Nothing of a body is looked at before its signature.
+/// Answers `POST /webhook/device-alert`. Nobody is told anything of a body but whoever has signed it.
 pub(crate) async fn answer(
     inside: &Inside,
     visit: &Visit,
@@ -50,14 +51,17 @@ pub(crate) async fn answer(
             return Err(Fault::new(Code::Malformed, format!("the body is {why}")).into());
         }
     };
+    let alert = Value::Object(alert);
+    // After a restart too, one that is sent again has no second effect, however its header is spelt.
+    let at = header.split(',').find_map(|part| part.trim().strip_prefix("t="));
+    let idempotency_key = at.map(|at| format!("{at}.{}", digest(&alert)).into());
     let kind = Kind::tool(TOOL, raw(&json!({ "alert": alert })));
     let call = Call {
         correlation_id: visit.ids.correlation.clone(),
         traceparent: visit.ids.traceparent.clone(),
         label: Some("webhook".into()),
-        // After a restart too, one that is sent again has no second effect.
-        idempotency_key: (header.starts_with("t=") && header.len() <= KEY_CHARS_MAX).then_some(header),
-        ..Call::new(kind, Face::Rest, visit.ids.request.clone())
+        idempotency_key,
+        ..Call::new(kind, Face::Webhook, visit.ids.request.clone())
     };
     let answer = inside.road.call(Request { credentials, call, line: Arc::clone(&inside.deaf) }).await;
     let mut response = match answer.result {

@@ -159,6 +159,21 @@ fn a_prompt_that_is_taken_away_again_ends_nothing() {
     let first = "BIRD 2.0.12 ready.\r\n\x1b[?2004hbird> ";
     let answer = "show x\r\n\x1b[?2004l\r\x1b[?2004hbird> \r\x1b[KTable master4:\r\none\r\nbird> ";
     assert_eq!(text(asked("bird", first, &[("show x", answer)])), "Table master4:\none");
+    // However long the answer takes.
+    let mut now = Instant::now();
+    let mut played = Played::new(first, &[("show x", "show x\r\nbird> ")], 4096);
+    let (mut session, _, opened) = opened("bird", first, &mut played);
+    assert!(opened.is_ok());
+    session.run("show x", now);
+    for _ in 0..20 {
+        match session.poll(now) {
+            Step::Done(result) => panic!("it ended with {result:?}"),
+            Step::Wait(_) => now += Duration::from_millis(500),
+            Step::Write(Typed { bytes, .. }) => session.feed(played.take(&bytes).as_bytes(), now),
+        }
+    }
+    session.feed(b"\r\x1b[Kone\r\nbird> ", now);
+    assert_eq!(text(played.until_done(&mut session, &mut now)), "one");
     // Where it is not painted, as without a terminal, the prompt counts once it stands.
     assert_eq!(text(asked("bird", first, &[("show x", "show x\r\none\r\nbird> ")])), "one");
 }

@@ -70,6 +70,8 @@ pub(crate) struct Core {
     metrics: Arc<Metrics>,
     gate: Arc<Gate>,
     rooms: Mutex<Rooms>,
+    /// What is remembered of network devices, whatever is reloaded.
+    devices: device::Memory,
     notices: Notices,
     loaded: Mutex<Arc<Loaded>>,
     reloading: tokio::sync::Mutex<()>,
@@ -174,7 +176,8 @@ impl App {
         let parts = parts(&loaded, &metrics, &clock, &notices);
         let house = AppHouse::new();
         let fixed = fixed_rooms(&store, &ring, &desk, &maker, &clock, &house);
-        let kit = Kit { parts, pins: store.clone(), grants: store.clone() };
+        let devices = device::Memory::default();
+        let kit = Kit { parts, pins: store.clone(), grants: store.clone(), devices: devices.clone() };
         let rooms = Rooms::open(&loaded, &kit, fixed).await.map_err(|faults| problems(&loaded, faults))?;
         let snapshot = snapshot(&loaded, &rooms).map_err(|faults| problems(&loaded, faults))?;
         let (hasher, lenient) = (maker.clone(), loaded.takes_placeholders);
@@ -206,6 +209,7 @@ impl App {
             metrics,
             gate: Gate::new(gate_parts, snapshot),
             rooms: Mutex::new(rooms),
+            devices,
             notices,
             loaded: Mutex::new(Arc::new(loaded)),
             reloading: tokio::sync::Mutex::new(()),
@@ -384,7 +388,12 @@ pub(crate) async fn check(mut examined: Examined, dir: &Path) -> Result<String, 
     let scratch = samples::Rehearsal::new();
     match rehearsed_rooms(&examined.loaded, &clock, &scratch).await {
         Ok((fixed, store)) => {
-            check_rooms(&mut examined, &Kit { parts, pins: store.clone(), grants: store }, fixed).await;
+            check_rooms(
+                &mut examined,
+                &Kit { parts, pins: store.clone(), grants: store, devices: device::Memory::default() },
+                fixed,
+            )
+            .await;
         }
         Err(fault) => examined.add(vec![fault]),
     }

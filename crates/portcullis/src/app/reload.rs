@@ -60,7 +60,8 @@ impl Core {
         };
         let changed = changed_sections(&before.value, &loaded.value);
         let parts = parts(&loaded, &self.metrics, &self.clock, &self.notices);
-        let kit = Kit { parts, pins: self.store.clone(), grants: self.store.clone() };
+        let devices = self.devices.clone();
+        let kit = Kit { parts, pins: self.store.clone(), grants: self.store.clone(), devices };
         let place = |faults| config::locate_faults(&loaded, faults, &data::environment);
         let faults = apart::check(&loaded, &self.folder.dir);
         if !faults.is_empty() {

@@ -20,6 +20,8 @@ pub(super) struct Kit {
     pub(super) pins: Arc<dyn Pins>,
     /// What was granted for them.
     pub(super) grants: Arc<dyn Grants>,
+    /// What is remembered of network devices.
+    pub(super) devices: device::Memory,
 }
 
 /// Every room that a section opens. A new room is a new line.
@@ -28,7 +30,9 @@ const TABLE: &[(&str, Opener)] = &[
     ("rest", |config, kit| config.rest.as_ref().map(|section| web::rest::open(section, &kit.parts))),
     ("fetch", |config, kit| config.fetch.as_ref().map(|section| web::fetch::open(section, &kit.parts))),
     ("files", |config, kit| config.files.as_ref().map(|section| files::open(section, &kit.parts))),
-    ("devices", |config, kit| config.devices.as_ref().map(|section| device::open(section, &kit.parts))),
+    ("devices", |config, kit| {
+        config.devices.as_ref().map(|section| device::open(section, &kit.parts, &kit.devices))
+    }),
     ("prompts", |config, kit| {
         config.prompts.as_ref().map(|section| content::prompts::open(section, &kit.parts))
     }),

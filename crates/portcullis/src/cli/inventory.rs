@@ -1,8 +1,9 @@
 //! `portcullis inventory`: devices from where they are kept already.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{self, Read as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Component, Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -24,6 +25,17 @@ use crate::{
 const SOURCE_BYTES_MAX: u64 = 64 << 20;
 /// The longest that `ansible-inventory` may take.
 const ANSIBLE_TIME_MAX: Duration = Duration::from_secs(120);
+/// What Ansible is told by the environment, beside what every program is.
+const ANSIBLE_ENV: &[&str] = &[
+    "ANSIBLE_CONFIG",
+    "ANSIBLE_HOME",
+    "ANSIBLE_INVENTORY_ENABLED",
+    "ANSIBLE_INVENTORY_PLUGINS",
+    "ANSIBLE_COLLECTIONS_PATH",
+    "ANSIBLE_VAULT_PASSWORD_FILE",
+    "ANSIBLE_VAULT_IDENTITY_LIST",
+    "VIRTUAL_ENV",
+];
 /// The file that is written where the configuration names none.
 const USUAL_FILE: &str = "inventory.yaml";
 
@@ -129,12 +141,17 @@ struct Target {
     file: PathBuf,
     before: Inventory,
     logins: BTreeMap<String, String>,
+    /// The groups that tell a platform.
+    group_platforms: BTreeSet<String>,
+    /// The text of the configuration as it was read.
+    config_text: String,
 }
 
 impl Target {
     fn find(args: &ImportArgs, globals: &Globals, out: &Out) -> Result<Self, Failure> {
         let (config, examined) = meant(globals, out)?;
         let base_dir = &examined.loaded.base_dir;
+        let config_text = read_config(&config)?;
         let devices = examined.loaded.config.devices.as_ref();
         let named: Vec<PathBuf> =
             devices.into_iter().flat_map(|d| &d.inventory_files).map(|file| base_dir.join(file)).collect();
@@ -146,7 +163,7 @@ impl Target {
         };
         let edited = match named.contains(&file) {
             true => None,
-            false => Some(with_file(&config, file.strip_prefix(base_dir).unwrap_or(&file))?),
+            false => Some(with_file(&config, &config_text, file.strip_prefix(base_dir).unwrap_or(&file))?),
         };
         let before = match std::fs::read_to_string(&file) {
             Ok(text) => {
@@ -158,20 +175,15 @@ impl Target {
         let logins = devices.into_iter().flat_map(|devices| &devices.logins);
         // Of two logins with one user, the first by name.
         let logins = logins.rev().map(|(name, login)| (login.user.clone(), name.clone())).collect();
-        Ok(Self { config, edited, file, before, logins })
+        let groups = devices.into_iter().flat_map(|devices| &devices.groups);
+        let telling = groups.filter(|(_, group)| group.platform.is_some()).map(|(name, _)| name.clone());
+        let group_platforms = telling.collect();
+        Ok(Self { config, edited, file, before, logins, group_platforms, config_text })
     }
 
     /// The configuration as it would be with this file, looked through.
     async fn check(&self, text: &str, globals: &Globals) -> Result<(), Problems> {
-        let of_config;
-        let config_text = match &self.edited {
-            Some(edited) => edited,
-            None => {
-                // It was read a moment ago.
-                of_config = std::fs::read_to_string(&self.config).unwrap_or_default();
-                &of_config
-            }
-        };
+        let config_text = self.edited.as_ref().unwrap_or(&self.config_text);
         let instead = Instead { path: &self.file, text };
         let examined: Examined =
             config::examine_as(&self.config, config_text, Some(instead), &data::environment)?;
@@ -187,6 +199,10 @@ impl Target {
         }
         data::replace(&self.file, text.as_bytes()).map_err(cannot)?;
         if let Some(edited) = &self.edited {
+            if read_config(&self.config)? != self.config_text {
+                let text = "was changed meanwhile; name the file in its `devices.inventory_files` by hand, or import again";
+                return Err(failed(format!("{} {text}", self.config.display())));
+            }
             let cannot =
                 |error: io::Error| failed(format!("{} cannot be written: {error}", self.config.display()));
             data::replace(&self.config, edited.as_bytes()).map_err(cannot)?;
@@ -195,13 +211,18 @@ impl Target {
     }
 }
 
+fn read_config(config: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(config).map_err(|e| failed(format!("{} cannot be read: {e}", config.display())))
+}
+
 /// The text of the configuration, with another file of devices.
-fn with_file(config: &Path, file: &Path) -> Result<String, Failure> {
-    let shown = config.display();
-    let text = std::fs::read_to_string(config).map_err(|e| failed(format!("{shown} cannot be read: {e}")))?;
+fn with_file(config: &Path, text: &str, file: &Path) -> Result<String, Failure> {
     let name = file.to_string_lossy();
-    add::with_inventory_file(&text, &name).map_err(|why| {
-        failed(format!("{shown}: {why}; name {name:?} in `devices.inventory_files` by hand, or one that is named with --into"))
+    add::with_inventory_file(text, &name).map_err(|why| {
+        failed(format!(
+            "{}: {why}; name {name:?} in `devices.inventory_files` by hand, or one that is named with --into",
+            config.display()
+        ))
     })
 }
 
@@ -217,6 +238,7 @@ async fn import(args: &ImportArgs, globals: &Globals, out: &Out) -> Result<(), F
     let how = How {
         platform_of: &|name| device::platform_name(name).map(str::to_owned),
         logins: &target.logins,
+        group_platforms: &target.group_platforms,
         platform: args.platform.as_deref().and_then(device::platform_name),
         login: args.login.as_deref(),
         groups: &args.groups,
@@ -306,8 +328,15 @@ async fn read(args: &ImportArgs) -> Result<Source, Failure> {
         Some(FormatArg::Csv) => Format::Csv,
         None => inventory::guess(&shown.to_string(), &text),
     };
-    if format != Format::AnsibleIni || is_pipe {
+    if is_pipe || !inventory::is_ansible(format, &text) {
         return Ok(Source { format, text, note: None });
+    }
+    // Ansible runs what may be run, as it runs scripts that print an inventory.
+    let may_run = std::fs::metadata(path).is_ok_and(|about| about.permissions().mode() & 0o111 != 0);
+    if may_run && args.format != Some(FormatArg::Ansible) {
+        let text =
+            "is a program, which `ansible-inventory` would run; say --format ansible where that is meant";
+        return Err(failed(format!("{shown} {text}")));
     }
     Ok(match ansible(path).await? {
         Some(text) => Source { format: Format::AnsibleList, text, note: None },
@@ -347,19 +376,30 @@ async fn ansible(path: &Path) -> Result<Option<String>, Failure> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
+    let own = ANSIBLE_ENV.iter().filter_map(|name| Some(((*name).to_owned(), data::environment(name)?)));
+    command.env_clear().envs(data::child_env().iter().cloned().chain(own));
     let mut child = match command.kill_on_drop(true).spawn() {
         Ok(child) => child,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(format!("`ansible-inventory` cannot be started: {error}"))),
     };
-    let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+    let (Some(stdout), Some(mut stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(failed("`ansible-inventory` has no output"));
     };
     let work = async {
         let (mut text, mut said) = (String::new(), String::new());
-        let (mut stdout, mut stderr) = (stdout.take(SOURCE_BYTES_MAX), stderr.take(64 << 10));
-        let (printed, _) = tokio::join!(stdout.read_to_string(&mut text), stderr.read_to_string(&mut said));
+        let mut stdout = stdout.take(SOURCE_BYTES_MAX + 1);
+        let errors = async {
+            let mut first = (&mut stderr).take(64 << 10);
+            // What is not text is no reason either.
+            let _ = first.read_to_string(&mut said).await;
+            tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await
+        };
+        let (printed, _) = tokio::join!(stdout.read_to_string(&mut text), errors);
         printed?;
+        if text.len() as u64 > SOURCE_BYTES_MAX {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it printed more than 64 MiB"));
+        }
         Ok::<_, io::Error>((child.wait().await?, text, said))
     };
     let done = tokio::time::timeout(ANSIBLE_TIME_MAX, work).await;

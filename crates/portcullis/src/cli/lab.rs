@@ -123,7 +123,8 @@ fn state_key() -> Option<PathBuf> {
 fn write(file: &Path, devices: &[lab::Emulated]) -> Result<(), String> {
     let before = match std::fs::read_to_string(file) {
         Ok(text) => Inventory::parse(&text).map_err(|error| error.to_string())?,
-        Err(_) => Inventory::default(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Inventory::default(),
+        Err(error) => return Err(error.to_string()),
     };
     let one = |device: &lab::Emulated| {
         let members = json!({

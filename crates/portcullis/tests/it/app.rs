@@ -71,7 +71,9 @@ impl App {
         fs::create_dir(&data).unwrap();
         let lab = format!("127.0.0.1:{}", free_port());
         let config = edit(QUICKSTART).replace("${PORTCULLIS_LAB_LISTEN:-127.0.0.1:8098}", &lab);
-        let config = config.replace("port: 2322", &format!("port: {}", free_port()));
+        let ssh = free_port();
+        let config =
+            config.replace("port: 2322", &format!("port: {ssh}")).replace("[2322]", &format!("[{ssh}]"));
         fs::write(data.join("portcullis.yaml"), config).unwrap();
         Self::begin(home, lab)
     }

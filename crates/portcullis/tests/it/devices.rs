@@ -238,6 +238,8 @@ fn telnet_has_its_logins_in_the_session(app: &App) {
 
 /// What was typed and printed can be played again by the id that the audit record has; secrets are not in it.
 fn sessions_are_written_down(app: &App) {
+    // The session is there: what is written down is what this call does on it.
+    ask(app, "vty", &["show version"]);
     let body = json!({ "device_ip": "vty", "commands": ["show running-config"] }).to_string();
     let headers = [("content-type", "application/json"), ("x-request-id", "ask-of-mine-1")];
     let answer = app.send("POST", "/v1/mcp/query_device", Some(&app.key), &headers, body.as_bytes());
@@ -451,7 +453,8 @@ fn the_same_read_at_the_same_time_is_made_once() {
         asking.into_iter().map(|asked| asked.join().unwrap()).collect()
     });
     let shared = answers.iter().filter(|answer| answer["shared"] == true).count();
-    assert!(shared >= 1, "{shared}");
+    // One reads, and those who come meanwhile share the next; a few may come late.
+    assert!(shared >= 5, "{shared}");
     let outputs: Vec<&Value> = answers.iter().map(|answer| &answer["results"][0]["output"]).collect();
     assert!(outputs.iter().all(|output| *output == outputs[0] && output.as_str().unwrap().contains("10.")));
     assert_eq!(ask()["shared"], false, "what was read before is never given again");
@@ -479,7 +482,35 @@ fn a_site_has_so_many_places() {
         let hanging = scope.spawn(|| ask("lab-r1", "show ip route", 15));
         until("the place of the site is taken", || ask("lab-r2", "show version", 1).status == 504);
         assert_eq!(ask("lab-r3", "show version", 5).status, 200);
-        assert_ne!(hanging.join().unwrap().status, 500);
+        // It ends by its own deadline, and says so.
+        let hung = hanging.join().unwrap();
+        assert!(hung.status == 504 || hung.line().contains("timeout"), "{}", hung.line());
     });
     assert_eq!(ask("lab-r2", "show version", 10).status, 200);
+}
+
+/// A device with one place, asked for several things at once by callers who share reads: nobody waits for another who waits
+/// for them.
+#[test]
+fn one_place_and_shared_reads_come_to_an_end() {
+    let app = App::with(|quickstart| {
+        let text = quickstart.replace("network: { port: 2322,", "network: { port: 2322, latency_ms: 20,");
+        let one = "  known_hosts: known_hosts\n  sessions_per_device_max: 1\n  logins:";
+        text.replace("  known_hosts: known_hosts\n  logins:", one)
+    });
+    let asks = [
+        ("backup_config", json!({ "device_ip": "lab-r1", "include_startup": true })),
+        ("check_interface_status", json!({ "device_ip": "lab-r1", "interface_name": "GigabitEthernet0/0" })),
+        ("query_device", json!({ "device_ip": "lab-r1", "commands": ["show startup-config"] })),
+        ("query_device", json!({ "device_ip": "lab-r1", "commands": ["show running-config"] })),
+    ];
+    std::thread::scope(|scope| {
+        for (tool, arguments) in asks.iter().cycle().take(16) {
+            let app = &app;
+            scope.spawn(move || {
+                let answer = app.call(tool, arguments);
+                assert_eq!(answer.status, 200, "{tool} {arguments}: {}", answer.line());
+            });
+        }
+    });
 }

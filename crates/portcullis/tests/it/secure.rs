@@ -173,7 +173,7 @@ fn logins_come_with_a_request_where_that_is_granted() {
         );
         let text = text.replace(
             "  known_hosts: known_hosts\n  logins:",
-            "  known_hosts: known_hosts\n  outside: [127.0.77.2/32]\n  logins:",
+            "  known_hosts: known_hosts\n  outside: [127.0.77.2/32]\n  outside_ports: [2322]\n  logins:",
         );
         let text = text.replace("[viewer] }", "[viewer, plain] }");
         text.replace(
@@ -228,10 +228,16 @@ fn logins_come_with_a_request_where_that_is_granted() {
 
     // A wrong one is tried once, and is in nobody's way but its bringer's.
     let wrong = "wr0ngpassw0rd";
-    for error in ["refused", "is not tried again"] {
-        let answer = ask(&app.key, json!([login(&outside, wrong)])).json();
-        assert!(answer["results"][0]["error"].as_str().unwrap().contains(error), "{answer}");
+    for (attempt, error) in [&["refused"][..], &["is not tried again"; 6]].concat().into_iter().enumerate() {
+        let host = if attempt % 2 == 0 { &outside } else { &inside };
+        let answer = ask(&app.key, json!([login(host, wrong)])).json();
+        assert!(answer["results"][0]["error"].as_str().unwrap().contains(error), "{attempt}: {answer}");
     }
+    // A spelling of what the inventory has is no way around it, and hosts outside are nobody's to look at.
+    let mapped = ask(&app.key, json!([login(&format!("[::ffff:{inside}]:{port}"), right)])).json();
+    assert_eq!(mapped["results"][0]["error_class"], "not_found", "{mapped}");
+    let looked = |key: &str| app.get(&format!("/operations/status/{outside}"), Some(key)).status;
+    assert_eq!((looked(&app.key), looked(&app.viewer)), (200, 404));
     assert_eq!(
         app.done("query_device", &json!({ "device_ip": inside, "commands": ["show version"] }))["status"],
         "success"
