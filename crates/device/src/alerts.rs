@@ -97,11 +97,18 @@ impl Room {
         talk: &Talk,
     ) -> Result<AlertsResult, DeviceError> {
         let of = asked.device_ip.as_deref().map(|device| self.find(device)).transpose()?;
+        if let (Some(asked), Some(of)) = (&asked.device_ip, &of)
+            && !Self::is_shown(talk, of)
+        {
+            return Err(self.not_found(asked));
+        }
+        // What is about no device that is known is for those who may ask all of them.
+        let sees_all = self.inventory.all().all(|device| Self::is_shown(talk, device));
         let is_shown = |alert: &KeptAlert| {
             let device = alert.device.as_deref();
             let known = device.and_then(|device| self.inventory.find(device));
             of.as_ref().is_none_or(|of| device == Some(&*of.name))
-                && known.is_none_or(|known| Self::is_shown(talk, known))
+                && known.map_or(sees_all, |known| Self::is_shown(talk, known))
         };
         let (alerts, total) = self.alerts.list(asked, is_shown);
         Ok(AlertsResult { alerts, total })

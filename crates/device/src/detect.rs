@@ -46,7 +46,7 @@ impl Room {
         let prompt = taken.prompt().unwrap_or_default().to_owned();
         let mut asked = Vec::new();
         let mut found = Vec::new();
-        let may_ask = |ask: &&str| !self.deny.is_match(ask);
+        let may_ask = |ask: &&str| !self.is_denied(ask);
         for ask in questions(&prompt).into_iter().filter(may_ask).take(QUESTIONS_MAX) {
             // What was asked so far is told, rather than that there was no time.
             if Instant::now() + ANSWER_MAX > ends {

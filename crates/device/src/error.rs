@@ -127,11 +127,12 @@ impl From<DeviceError> for Fault {
             E::BadArgument { pointer, .. } => (Code::BadArguments, Some(pointer.clone())),
             E::NoIntent { .. } => (Code::BadArguments, Some("/device_ip".to_owned())),
             E::Denied { .. } => (Code::Denied, None),
-            E::NoAnswer { .. } | E::Told { .. } | E::TooLong { .. } | E::Unread { .. } | E::Backup { .. } => {
-                (Code::Upstream, None)
+            E::NoAnswer { .. } => (Code::Upstream, None),
+            // The device has answered: it is well, and its breaker has nothing to do with it.
+            E::Told { .. } | E::TooLong { .. } | E::Unread { .. } => (Code::Conflict, None),
+            E::NoSession { .. } | E::TooManyLogins { .. } | E::LoginStopped { .. } | E::Backup { .. } => {
+                (Code::Busy, None)
             }
-            E::NoSession { .. } | E::TooManyLogins { .. } => (Code::Busy, None),
-            E::LoginStopped { .. } => (Code::Unavailable, None),
             E::Late { .. } => (Code::TimedOut, None),
             E::Stopped { .. } => (Code::Cancelled, None),
             E::Ssh { source: SshError::TimedOut { .. }, .. }

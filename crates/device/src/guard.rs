@@ -25,24 +25,33 @@ pub(crate) struct Standings {
     logins: Mutex<HashMap<Arc<str>, VecDeque<Instant>>>,
 }
 
-/// Which of the logins with one name: the configuration's, or one that came with a request.
-type Proof = Option<u64>;
-
 /// How a credential stands.
 #[derive(Default)]
 struct Standing {
-    /// Which of this name some device took, where one did.
-    proven: Option<Proof>,
+    /// Which login of this name some device took, where one did.
+    proven: Option<u64>,
+    /// Logins of this name come with requests.
+    is_carried: bool,
     /// While it is not proven, one tries at a time.
     turn: Arc<tokio::sync::Mutex<()>>,
     /// Where it was refused: everywhere while it was not proven, else on the device that refused it.
-    refused: HashMap<Option<Arc<str>>, (Instant, String)>,
+    refused: HashMap<Option<Arc<str>>, Refusal>,
 }
 
-/// The right to try a login now.
+/// A login that was refused.
+struct Refusal {
+    until: Instant,
+    why: String,
+    /// Which one it was: where the configuration has another one since, that one may be tried.
+    proof: u64,
+}
+
+/// The right to try a login now. Dropped before it came to anything, it counts as refused on its device: what was sent
+/// may have been wrong.
 pub(crate) struct Attempt<'a> {
     guard: &'a Guard,
     device: &'a Device,
+    is_answered: bool,
     /// Held while the credential is not proven.
     _turn: Option<tokio::sync::OwnedMutexGuard<()>>,
 }
@@ -68,27 +77,33 @@ impl Guard {
             }
         };
         self.count(device)?;
-        Ok(Attempt { guard: self, device, _turn: turn })
+        Ok(Attempt { guard: self, device, is_answered: false, _turn: turn })
     }
 
     /// Notes an error of a login or of a session: where it is a refusal, the credential is left alone for a while.
     pub(crate) fn note(&self, device: &Device, error: &DeviceError) {
         if error.is_refusal() {
-            let mut credentials = self.standing();
-            let standing = credentials.entry(device.credential.name.clone()).or_default();
-            let scope =
-                (standing.proven == Some(device.credential.carried)).then(|| Arc::clone(&device.name));
-            standing.refused.insert(scope, (Instant::now() + self.pause, error.to_string()));
+            self.refuse(device, error.to_string());
         }
+    }
+
+    /// Leaves a credential alone: on the device that refused it, or everywhere while none has taken it. One that was taken
+    /// and is refused now has to prove itself again.
+    fn refuse(&self, device: &Device, why: String) {
+        let mut credentials = self.standing();
+        let standing = credentials.entry(device.credential.name.clone()).or_default();
+        let proof = device.credential.proof;
+        let scope = (standing.proven == Some(proof)).then(|| Arc::clone(&device.name));
+        standing.proven = None;
+        standing.refused.insert(scope, Refusal { until: Instant::now() + self.pause, why, proof });
     }
 
     /// Forgets what holds no more, of logins that are no longer tried.
     pub(crate) fn prune(&self) {
         let now = Instant::now();
         self.standing().retain(|_, standing| {
-            standing.refused.retain(|_, (until, _)| *until > now);
-            let stays = matches!(standing.proven, Some(None));
-            stays || !standing.refused.is_empty() || Arc::strong_count(&standing.turn) > 1
+            standing.refused.retain(|_, refusal| refusal.until > now);
+            !standing.is_carried || !standing.refused.is_empty() || Arc::strong_count(&standing.turn) > 1
         });
         let mut logins = self.standings.logins.lock().unwrap_or_else(PoisonError::into_inner);
         logins.retain(|_, of_device| of_device.back().is_some_and(|at| now.duration_since(*at) < WINDOW));
@@ -102,18 +117,22 @@ impl Guard {
     fn turn(&self, device: &Device) -> Option<Arc<tokio::sync::Mutex<()>>> {
         let mut credentials = self.standing();
         let standing = credentials.entry(device.credential.name.clone()).or_default();
-        (standing.proven != Some(device.credential.carried)).then(|| Arc::clone(&standing.turn))
+        standing.is_carried = device.credential.is_carried;
+        (standing.proven != Some(device.credential.proof)).then(|| Arc::clone(&standing.turn))
     }
 
     fn check(&self, device: &Device) -> Result<(), DeviceError> {
         let now = Instant::now();
         let mut credentials = self.standing();
         let standing = credentials.entry(device.credential.name.clone()).or_default();
-        standing.refused.retain(|_, (until, _)| *until > now);
+        // What came with a request is left alone by its name; a password of the configuration that was changed is another.
+        let counts =
+            |refusal: &Refusal| device.credential.is_carried || refusal.proof == device.credential.proof;
+        standing.refused.retain(|_, refusal| refusal.until > now && counts(refusal));
         let refused = [None, Some(Arc::clone(&device.name))];
         match refused.iter().find_map(|scope| standing.refused.get(scope)) {
             None => Ok(()),
-            Some((until, why)) => Err(DeviceError::LoginStopped {
+            Some(Refusal { until, why, .. }) => Err(DeviceError::LoginStopped {
                 device: device.name.to_string(),
                 login: device.credential.name.clone(),
                 wait_s: until.duration_since(now).as_secs().max(1),
@@ -144,15 +163,33 @@ impl Guard {
 }
 
 impl Attempt<'_> {
-    /// Notes what came of it.
-    pub(crate) fn came_to<T>(self, result: &Result<T, DeviceError>) {
+    /// Notes what came of it. A device that hangs up on a login that none has taken has refused it, too.
+    pub(crate) fn came_to<T>(mut self, result: &Result<T, DeviceError>) {
+        self.is_answered = true;
         match result {
             Ok(_) => {
+                let credential = &self.device.credential;
                 let mut credentials = self.guard.standing();
-                let carried = self.device.credential.carried;
-                credentials.entry(self.device.credential.name.clone()).or_default().proven = Some(carried);
+                credentials.entry(credential.name.clone()).or_default().proven = Some(credential.proof);
+            }
+            Err(error) if error.is_stale() && self.guard.turn(self.device).is_some() => {
+                self.guard.refuse(self.device, error.to_string());
             }
             Err(error) => self.guard.note(self.device, error),
         }
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if self.is_answered || self.guard.turn(self.device).is_none() {
+            return;
+        }
+        let mut credentials = self.guard.standing();
+        let standing = credentials.entry(self.device.credential.name.clone()).or_default();
+        let why = "the login was given up before the device had answered it".to_owned();
+        let refusal =
+            Refusal { until: Instant::now() + self.guard.pause, why, proof: self.device.credential.proof };
+        standing.refused.insert(Some(Arc::clone(&self.device.name)), refusal);
     }
 }

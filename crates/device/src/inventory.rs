@@ -2,9 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    hash::{BuildHasher as _, RandomState},
     net::IpAddr,
     path::Path,
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
 
 use serde_json::{Value, json};
@@ -30,8 +31,10 @@ pub(crate) struct Credential {
     pub(crate) login: Login,
     /// The secret for the privileged mode.
     pub(crate) enable: Option<Secret>,
-    /// Which one it is, where it came with a request: to be told from others with the same name.
-    pub(crate) carried: Option<u64>,
+    /// Tells it from others that had its name, before a reload or in another request.
+    pub(crate) proof: u64,
+    /// It came with a request.
+    pub(crate) is_carried: bool,
 }
 
 /// A device.
@@ -121,14 +124,7 @@ impl Inventory {
         let endpoint = self.outside.endpoint(asked)?;
         // What the inventory has is asked as the inventory says, by whichever spelling.
         let is_inside = |device: &Arc<Device>| {
-            let address = |text: &str| text.parse::<IpAddr>().map(|address| address.to_canonical());
-            match (address(&device.endpoint.host), address(&endpoint.host)) {
-                (Ok(known), Ok(asked)) => known == asked && device.endpoint.port == endpoint.port,
-                _ => {
-                    device.endpoint.host.eq_ignore_ascii_case(&endpoint.host)
-                        && device.endpoint.port == endpoint.port
-                }
-            }
+            is_same(&device.endpoint.host, &endpoint.host) && device.endpoint.port == endpoint.port
         };
         if self.devices.values().any(is_inside) {
             return None;
@@ -147,22 +143,46 @@ impl Inventory {
         })
     }
 
-    /// A device by its name, its host or `host:port`.
+    /// A device by its name, its host, or one of them with its port.
     pub(crate) fn find(&self, asked: &str) -> Option<&Arc<Device>> {
-        let by_host = |device: &&Arc<Device>| {
-            device.endpoint.host.eq_ignore_ascii_case(asked) || device.endpoint.to_string() == asked
+        if let Some(device) = self.devices.get(asked) {
+            return Some(device);
+        }
+        let (host, port) = match asked.rsplit_once(':') {
+            Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, port.parse().ok()),
+            _ => (asked, None),
         };
-        self.devices.get(asked).or_else(|| {
-            let mut fits = self.devices.values().filter(by_host);
-            // An address that stands for several devices stands for none.
-            fits.next().filter(|_| fits.next().is_none())
-        })
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let has_port = |device: &&Arc<Device>| port.is_none_or(|port: u16| port == device.endpoint.port);
+        if let Some(device) = self.devices.get(host).filter(has_port) {
+            return Some(device);
+        }
+        let mut fits =
+            self.devices.values().filter(|device| is_same(&device.endpoint.host, bare)).filter(has_port);
+        // An address that stands for several devices stands for none.
+        fits.next().filter(|_| fits.next().is_none())
     }
 
     /// Whether there is a group of this name.
     pub(crate) fn has_group(&self, name: &str) -> bool {
         self.groups.contains(name)
     }
+}
+
+/// Whether two texts name one host: an address in any of its spellings, or a name.
+fn is_same(one: &str, other: &str) -> bool {
+    let address = |text: &str| text.parse::<IpAddr>().map(|address| address.to_canonical());
+    match (address(one), address(other)) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => one.eq_ignore_ascii_case(other),
+    }
+}
+
+/// Tells one login from another, in this process alone.
+pub(crate) fn proof(login: &Login, enable: Option<&Secret>) -> u64 {
+    static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    let text = |secret: Option<&Secret>| secret.map(|secret| secret.expose().to_owned());
+    KEYS.hash_one((&login.user, text(login.password.as_ref()), text(enable), login.keys.len()))
 }
 
 /// Follows the secrets and reads the keys of a login.
@@ -190,7 +210,8 @@ fn credential(name: &str, config: &LoginConfig, parts: &Parts) -> Result<Credent
     if faults.is_empty() {
         let agent = config.agent.as_deref().map(|agent: &Path| parts.base_dir.join(agent));
         let login = Login { user: config.user.clone(), keys, agent, password };
-        return Ok(Credential { name: name.to_owned(), login, enable, carried: None });
+        let proof = proof(&login, enable.as_ref());
+        return Ok(Credential { name: name.to_owned(), login, enable, proof, is_carried: false });
     }
     Err(faults)
 }
@@ -243,6 +264,14 @@ impl Whole<'_> {
         if device.host.is_empty() || device.host.chars().any(|c| c.is_whitespace() || c.is_control()) {
             faults.push(self.fault("host", "it must be a name or an address"));
         }
+        let named = self.said(device.platform.clone(), |group| group.platform.clone());
+        // As netmiko has it, the name of a platform may say how it is reached.
+        let transport = match named
+            .is_some_and(|name| name.ends_with(platform::TELNET) && !platform::known().contains_key(&name))
+        {
+            true => Transport::Telnet,
+            false => device.transport,
+        };
         let platform = self.platform().map_err(|fault| faults.push(fault)).ok();
         let credential = self.credential().map_err(|fault| faults.push(fault)).ok();
         let via = self.via().map_err(|fault| faults.push(fault)).ok();
@@ -264,7 +293,7 @@ impl Whole<'_> {
             name: self.name.into(),
             endpoint: Endpoint {
                 host: device.host.clone(),
-                port: self.said(device.port, |group| group.port).unwrap_or(match device.transport {
+                port: self.said(device.port, |group| group.port).unwrap_or(match transport {
                     Transport::Ssh => 22,
                     Transport::Telnet => 23,
                 }),
@@ -272,7 +301,7 @@ impl Whole<'_> {
             platform,
             credential,
             via,
-            transport: device.transport,
+            transport,
             algorithms: self.said(device.algorithms, |group| group.algorithms).unwrap_or_default(),
             host_keys: pinned.map_or_else(|| HostKeys::Known(self.known_hosts.clone()), HostKeys::Pinned),
             groups: device.groups.clone(),

@@ -72,10 +72,16 @@ impl Shelf {
     /// Searches or pages through an output.
     ///
     /// Error: a handle that is not known, or a pattern that does not compile.
-    pub(crate) fn grep(&self, asked: &GrepArguments, principal: &str) -> Result<GrepResult, DeviceError> {
+    pub(crate) fn grep(
+        &self,
+        asked: &GrepArguments,
+        principal: &str,
+        may_ask: impl Fn(&str) -> bool,
+    ) -> Result<GrepResult, DeviceError> {
         let bad =
             |pointer: &str, what: String| DeviceError::BadArgument { pointer: pointer.to_owned(), what };
-        let kept = self.find(&asked.handle, principal).ok_or_else(|| {
+        let found = self.find(&asked.handle, principal).filter(|kept| may_ask(&kept.device));
+        let kept = found.ok_or_else(|| {
             let what =
                 format!("there is no output {:?}; outputs are kept for an hour, for who asked", asked.handle);
             bad("/handle", what)

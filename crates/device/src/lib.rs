@@ -99,6 +99,7 @@ pub fn open(config: &Config, parts: &Parts, memory: &Memory) -> Result<Arc<dyn P
         inventory,
         allow,
         deny,
+        denied: config.commands.deny.clone(),
         templates,
         shelf: Arc::clone(&memory.shelf),
         alerts: Arc::clone(&memory.alerts),
@@ -116,6 +117,29 @@ pub fn open(config: &Config, parts: &Parts, memory: &Memory) -> Result<Arc<dyn P
         Devices { room: Arc::new(room), tools: tools::table(config), closing: CancellationToken::new() };
     devices.watch();
     Ok(Arc::new(devices))
+}
+
+/// Whether every word of a command begins the word that a glob has in its place; `*` at the end stands for all that
+/// follows.
+fn is_begun(glob: &str, command: &str) -> bool {
+    let (mut words, mut typed) = (glob.split_whitespace().peekable(), command.split_whitespace());
+    while let Some(word) = words.next() {
+        let is_last = words.peek().is_none();
+        let (fixed, is_open) = word.split_once('*').map_or((word, false), |(fixed, _)| (fixed, true));
+        match typed.next() {
+            None => return is_last && word == "*",
+            Some(begun) => {
+                let (fixed, begun) = (fixed.to_ascii_lowercase(), begun.to_ascii_lowercase());
+                if !(fixed.starts_with(&begun) || (is_open && begun.starts_with(&fixed))) {
+                    return false;
+                }
+            }
+        }
+        if is_last && is_open {
+            return true;
+        }
+    }
+    typed.next().is_none()
 }
 
 /// Compiles globs over commands. Error: which does not compile, and why.
@@ -140,6 +164,8 @@ struct Room {
     pool: Pool,
     allow: GlobSet,
     deny: GlobSet,
+    /// What is denied, as it is written.
+    denied: Vec<String>,
     templates: Option<Library>,
     shelf: Arc<Shelf>,
     alerts: Arc<Alerts>,
@@ -164,6 +190,13 @@ impl Room {
         DeviceError::NotFound { asked: asked.to_owned() }
     }
 
+    /// Whether `devices.commands.deny` denies a command, or one that its words may stand for: devices take `show run` for
+    /// `show running-config`.
+    fn is_denied(&self, command: &str) -> bool {
+        let head = command.split(" | ").next().unwrap_or(command);
+        self.deny.is_match(command) || self.denied.iter().any(|denied| is_begun(denied, head))
+    }
+
     /// A command as it is sent, where it may be.
     ///
     /// Fault: `Denied`, with what the command was taken for.
@@ -175,7 +208,7 @@ impl Room {
         };
         let classed = device.platform.classify(command).map_err(|refused| denied(refused.to_string()))?;
         let expanded = classed.expanded;
-        if self.deny.is_match(&expanded) {
+        if self.is_denied(&expanded) {
             return Err(denied(format!("{expanded:?} is denied by `devices.commands.deny`")));
         }
         match classed.class {
@@ -293,7 +326,7 @@ pub fn platforms() -> Vec<(&'static str, &'static str, Vec<&'static str>)> {
 /// The name that a platform has here, by any of its names.
 #[must_use]
 pub fn platform_name(name: &str) -> Option<&'static str> {
-    platform::known().get(name).map(|known| known.names().0)
+    platform::resolved(name).map(|known| known.names().0)
 }
 
 impl Devices {
@@ -403,7 +436,10 @@ impl Provider for Devices {
             }
             tools::GREP => {
                 let principal = Arc::clone(&permit.caller().principal);
-                json!(room.shelf.grep(&permit.parse::<GrepArguments>()?, &principal)?)
+                let may = |device: &str| {
+                    room.inventory.find(device).is_none_or(|device| Room::is_shown(&talk, device))
+                };
+                json!(room.shelf.grep(&permit.parse::<GrepArguments>()?, &principal, may)?)
             }
             other => return Err(Fault::new(Code::Internal, format!("{other} is no tool of this room"))),
         };
@@ -437,5 +473,24 @@ impl Provider for Devices {
         self.room.tasks.close();
         self.room.tasks.wait().await;
         self.room.pool.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_begun;
+
+    #[test]
+    fn what_is_denied_is_denied_in_short_too() {
+        for command in
+            ["show running-config", "show run", "show runn", "show running-config interface", "SHOW RUN"]
+        {
+            assert!(is_begun("show running-config*", command), "{command}");
+        }
+        for command in ["show", "show version", "show ip route", "display run"] {
+            assert!(!is_begun("show running-config*", command), "{command}");
+        }
+        assert!(is_begun("show ip *", "show ip route") && is_begun("show ip *", "show i route"));
+        assert!(is_begun("show users", "show use") && !is_begun("show users", "show users all"));
     }
 }

@@ -136,6 +136,11 @@ impl Live {
             || self.shell.as_ref().is_some_and(|(_, session)| session.is_lost())
     }
 
+    /// Whether there is a question that its user does not see.
+    pub(crate) fn can_be_asked(&self) -> bool {
+        self.connection.is_some()
+    }
+
     /// When it was last known to be there.
     pub(crate) fn checked(&self) -> Instant {
         self.used.max(self.seen)

@@ -111,7 +111,7 @@ impl Reading<'_> {
     /// Error: one that the operator denies, one that the device does not take, or everything that may go wrong.
     async fn run(&mut self, command: &str) -> Result<String, DeviceError> {
         let device = self.device.name.to_string();
-        if self.room.deny.is_match(command) {
+        if self.room.is_denied(command) {
             return Err(DeviceError::Denied { device, command: command.to_owned() });
         }
         let (room, known, taken, tape) = (self.room, &self.device, &mut self.taken, &self.tape);
@@ -154,7 +154,10 @@ impl Reading<'_> {
     async fn interfaces(&mut self) -> Result<Vec<Interface>, DeviceError> {
         let by = self.intent(Intent::Interfaces, "interfaces")?;
         let text = self.run(&by.command).await?;
-        self.read(by, &text, normal::interfaces)
+        self.read(by, &text, |template, text| {
+            let all = normal::interfaces(template, text)?;
+            normal::misread(text).filter(|_| all.is_empty()).map_or(Ok(all), Err)
+        })
     }
 
     /// Makes records of an output.

@@ -71,6 +71,14 @@ fn records(name: &str, text: &str) -> Result<Vec<Record>, String> {
     Ok(value.as_array().into_iter().flatten().map(record).collect())
 }
 
+/// What to say where an output holds addresses and no record came of it: an answer of nothing would be wrong.
+pub(crate) fn misread(text: &str) -> Option<String> {
+    static ADDRESS: LazyLock<Option<Regex>> =
+        LazyLock::new(|| Regex::new(r"\b\d{1,3}(?:\.\d{1,3}){3}\b").ok());
+    let holds = ADDRESS.as_ref().is_some_and(|address| address.is_match(text));
+    holds.then(|| "it holds addresses, and none of its lines is as they are on this platform".to_owned())
+}
+
 fn some(record: &Record, name: &str) -> Option<String> {
     record.get(name).filter(|text| !text.is_empty()).cloned()
 }
@@ -165,6 +173,9 @@ pub(crate) struct Route {
 /// The routes in an output. Routes that the device knows and does not use are left out where it says which those are.
 pub(crate) fn routes(platform: &Platform, template: &str, text: &str) -> Result<Vec<Route>, String> {
     let records = records(template, text)?;
+    if let Some(why) = misread(text).filter(|_| records.is_empty()) {
+        return Err(why);
+    }
     let is_used = |record: &&Record| record.get("SELECTED").is_none_or(|selected| selected == ">");
     let route = |record: &Record| {
         let word = record.get("PROTOCOL").map_or("", String::as_str);

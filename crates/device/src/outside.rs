@@ -1,10 +1,6 @@
 //! Hosts outside the inventory, and logins that come with a request.
 
-use std::{
-    hash::{BuildHasher as _, RandomState},
-    net::IpAddr,
-    sync::{Arc, LazyLock},
-};
+use std::{net::IpAddr, sync::Arc};
 
 use ipnet::IpNet;
 use ssh::{Endpoint, Login};
@@ -14,9 +10,9 @@ use crate::{
     Room,
     detect::UNKNOWN,
     error::DeviceError,
-    inventory::{Credential, Device},
+    inventory::{Credential, Device, proof},
     platform::{self, Platform},
-    tools::QUERY_AS,
+    tools::{QUERY_AS, TRUST},
 };
 
 /// The platform of a device that a request describes without naming one.
@@ -114,7 +110,8 @@ impl Room {
     /// Whether a caller may ask hosts outside the inventory: then it may look at them too.
     pub(crate) fn may_look(&self, talk: &Talk, device: &Device) -> bool {
         let target = format!("device:{}", device.name);
-        self.inventory.has(&device.name) || talk.calls().may_reach(QUERY_AS, &target) == Some(true)
+        let may = |tool: &str| talk.calls().may_reach(tool, &target) == Some(true);
+        self.inventory.has(&device.name) || may(QUERY_AS) || may(TRUST)
     }
 
     /// A device of the inventory, or a host outside it that may be asked, to be looked at without a login.
@@ -130,24 +127,17 @@ impl Room {
 
 /// Nobody logs in.
 pub(crate) fn nobody() -> Credential {
-    Credential { name: String::new(), login: Login::default(), enable: None, carried: None }
+    Credential { name: String::new(), login: Login::default(), enable: None, proof: 0, is_carried: true }
 }
 
 /// Who logs in with what came with a request. A user that was refused is left alone for its bringer, whatever the next
 /// password is; which password has worked is known by itself.
 pub(crate) fn credential(login: &CarriedLogin, caller: &Identity) -> Credential {
-    Credential {
-        name: format!("of the request, {} by {}", login.user, caller.principal),
-        login: Login { user: login.user.clone(), password: login.password.clone(), ..Login::default() },
-        enable: login.enable.clone(),
-        carried: Some(carried_by(login)),
-    }
-}
-
-/// Tells one password from another, in this process alone.
-fn carried_by(login: &CarriedLogin) -> u64 {
-    static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-    KEYS.hash_one((&login.user, login.password.as_ref().map(|password| password.expose().to_owned())))
+    let name = format!("of the request, {} by {}", login.user, caller.principal);
+    let enable = login.enable.clone();
+    let login = Login { user: login.user.clone(), password: login.password.clone(), ..Login::default() };
+    let proof = proof(&login, enable.as_ref());
+    Credential { name, login, enable, proof, is_carried: true }
 }
 
 #[cfg(test)]

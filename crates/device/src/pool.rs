@@ -165,7 +165,13 @@ impl Pool {
         let slot = self.slot(device);
         let places = self.place(device, &slot).await?;
         // An idle one makes room: some devices have no more than one or two.
-        drop(lock(&slot.idle).pop());
+        let working = self.per_device.saturating_sub(slot.places.available_permits());
+        {
+            let mut idle = lock(&slot.idle);
+            if working + idle.len() > self.per_device {
+                idle.pop();
+            }
+        }
         let live = self.open(device, &slot, tape, bounds).await?;
         Ok(Taken { slot, live, bounds, _places: places, is_new: true, is_used: false, is_apart: true })
     }
@@ -342,7 +348,7 @@ impl Pool {
     pub(crate) async fn probe(&self) {
         let slots: Vec<Arc<Slot>> = lock(&self.devices).values().cloned().collect();
         let probed = slots.iter().map(async |slot| {
-            let is_due = |live: &mut Live| live.checked().elapsed() > PROBE_AFTER;
+            let is_due = |live: &mut Live| live.can_be_asked() && live.checked().elapsed() > PROBE_AFTER;
             // Each takes a place while it is asked, so that there are never more of them than there may be.
             while let Ok(_place) = Arc::clone(&slot.places).try_acquire_owned() {
                 let Some(mut live) = lock(&slot.idle).extract_if(.., is_due).next() else { return };

@@ -126,6 +126,8 @@ fn read(header: &str) -> Option<Said> {
         match part.trim().split_once('=')? {
             ("t", seconds) if at.is_none() => {
                 let is_plain = seconds.bytes().all(|byte| byte.is_ascii_digit());
+                // One spelling: what goes by the text goes by the time too.
+                let is_plain = is_plain && (seconds == "0" || !seconds.starts_with('0'));
                 at = Some(seconds.parse().ok().filter(|_| is_plain)?);
             }
             ("v1", signature) if signatures.len() < SIGNATURES_MAX => signatures.push(bytes(signature)?),
@@ -221,6 +223,7 @@ mod tests {
             "v1=00",
             &format!("v1={SIGNATURE}"),
             &format!("t=+1,v1={SIGNATURE}"),
+            &format!("t=01700000000,v1={SIGNATURE}"),
             &format!("t=1,t=2,v1={SIGNATURE}"),
             &SIGNATURE[1..],
         ] {

@@ -170,9 +170,18 @@ pub(crate) fn known() -> &'static BTreeMap<String, Arc<Known>> {
     })
 }
 
+/// A platform by any of its names, also with what netmiko puts behind one to say how a device is reached.
+pub(crate) fn resolved(name: &str) -> Option<&'static Arc<Known>> {
+    let bare = || name.strip_suffix("_ssh").or_else(|| name.strip_suffix(TELNET));
+    known().get(name).or_else(|| known().get(bare()?))
+}
+
+/// What netmiko puts behind the name of a platform that is reached by telnet.
+pub(crate) const TELNET: &str = "_telnet";
+
 /// A platform by any of its names.
 pub(crate) fn named(name: &str) -> Option<&'static Arc<Platform>> {
-    known().get(name).map(|known| known.platform())
+    resolved(name).map(|known| known.platform())
 }
 
 #[cfg(test)]

@@ -194,15 +194,16 @@ impl Target {
     fn write(&self, text: &str) -> Result<(), Failure> {
         let shown = self.file.display();
         let cannot = |error: io::Error| failed(format!("{shown} cannot be written: {error}"));
+        // Before anything is written.
+        if self.edited.is_some() && read_config(&self.config)? != self.config_text {
+            let text = "was changed meanwhile; name the file in its `devices.inventory_files` by hand, or import again";
+            return Err(failed(format!("{} {text}", self.config.display())));
+        }
         if !self.file.exists() {
             std::fs::write(&self.file, "").map_err(cannot)?;
         }
         data::replace(&self.file, text.as_bytes()).map_err(cannot)?;
         if let Some(edited) = &self.edited {
-            if read_config(&self.config)? != self.config_text {
-                let text = "was changed meanwhile; name the file in its `devices.inventory_files` by hand, or import again";
-                return Err(failed(format!("{} {text}", self.config.display())));
-            }
             let cannot =
                 |error: io::Error| failed(format!("{} cannot be written: {error}", self.config.display()));
             data::replace(&self.config, edited.as_bytes()).map_err(cannot)?;
