@@ -1,6 +1,7 @@
 //! Alerts about devices that others send, kept for whoever looks into them.
 
 use std::{
+    cell::LazyCell,
     collections::VecDeque,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -51,11 +52,16 @@ impl Alerts {
         is_shown: impl Fn(&KeptAlert) -> bool,
     ) -> (Vec<KeptAlert>, usize) {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = |alert: &&KeptAlert| {
-            asked.since.is_none_or(|since| alert.received_at >= since) && is_shown(alert)
-        };
-        let all = || kept.alerts.iter().rev().map(|(alert, _)| alert).filter(fits);
-        (all().take(asked.limit).cloned().collect(), all().count())
+        let fits =
+            |alert: &KeptAlert| asked.since.is_none_or(|since| alert.received_at >= since) && is_shown(alert);
+        let (mut listed, mut total) = (Vec::new(), 0);
+        for (alert, _) in kept.alerts.iter().rev().filter(|(alert, _)| fits(alert)) {
+            total += 1;
+            if listed.len() < asked.limit {
+                listed.push(alert.clone());
+            }
+        }
+        (listed, total)
     }
 }
 
@@ -103,12 +109,12 @@ impl Room {
             return Err(self.not_found(asked));
         }
         // What is about no device that is known is for those who may ask all of them.
-        let sees_all = self.inventory.all().all(|device| Self::is_shown(talk, device));
+        let sees_all = LazyCell::new(|| self.inventory.all().all(|device| Self::is_shown(talk, device)));
         let is_shown = |alert: &KeptAlert| {
             let device = alert.device.as_deref();
             let known = device.and_then(|device| self.inventory.find(device));
             of.as_ref().is_none_or(|of| device == Some(&*of.name))
-                && known.map_or(sees_all, |known| Self::is_shown(talk, known))
+                && known.map_or_else(|| *sees_all, |known| Self::is_shown(talk, known))
         };
         let (alerts, total) = self.alerts.list(asked, is_shown);
         Ok(AlertsResult { alerts, total })

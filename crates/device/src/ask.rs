@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 use textfsm::{Limits, Style};
-use tool::{Permit, Talk};
+use tool::{Permit, RequestId, Talk};
 
 use crate::{
     Room,
@@ -26,14 +26,9 @@ use crate::{
 pub(crate) struct Question<'a> {
     pub(crate) device: &'a Device,
     pub(crate) asked: QueryArguments,
-    pub(crate) principal: Arc<str>,
+    pub(crate) permit: &'a Permit,
     /// On a session of its own, which nobody else gets.
     pub(crate) is_apart: bool,
-    pub(crate) request_id: Arc<str>,
-}
-
-fn request_id(permit: &Permit) -> Arc<str> {
-    permit.call().request_id.as_str().into()
 }
 
 /// What came of commands on one session.
@@ -43,20 +38,21 @@ pub(crate) struct Exchanged {
     session_ms: f64,
     session_reused: bool,
     /// The call that asked.
-    request_id: Arc<str>,
+    request_id: RequestId,
 }
 
 impl Exchanged {
     /// What came of one command.
-    pub(crate) fn one(output: Output, took: Duration, request_id: &Arc<str>) -> Self {
-        let request_id = Arc::clone(request_id);
+    pub(crate) fn one(output: Output, took: Duration, request_id: &RequestId) -> Self {
+        let request_id = request_id.clone();
         Self { outputs: vec![(Ok(output), took)], session_ms: 0.0, session_reused: true, request_id }
     }
 
     /// Says in the transcript of a call that shares this where its own is.
     pub(crate) fn note_in(&self, tape: &Tape) {
         tape.printed(
-            format!("(shared with the call {}, whose transcript has it)\r\n", self.request_id).as_bytes(),
+            format!("(shared with the call {}, whose transcript has it)\r\n", self.request_id.as_str())
+                .as_bytes(),
         );
     }
 
@@ -78,12 +74,7 @@ impl Room {
         asked: QueryArguments,
     ) -> Result<QueryResult, DeviceError> {
         let device = self.find(&asked.device_ip)?;
-        let ends = permit.deadline().min(Instant::now() + Duration::from_secs(asked.timeout));
-        let principal = Arc::clone(&permit.caller().principal);
-        let question =
-            Question { device: &device, asked, principal, is_apart: false, request_id: request_id(permit) };
-        let ask = async |tape: &Arc<Tape>| self.ask(&question, tape).await;
-        self.taped(permit, talk, &device, ends, ask).await
+        self.query_on(permit, talk, &device, asked, false).await
     }
 
     /// The same with a login that came with the call, on a session that is closed after it.
@@ -103,19 +94,27 @@ impl Room {
         })?;
         let credential = Arc::new(outside::credential(login, permit.caller()));
         let device = self.find_as(&asked.device_ip, asked.device_type.as_deref(), credential)?;
-        let device = Arc::new(device);
-        let ends = permit.deadline().min(Instant::now() + Duration::from_secs(asked.timeout));
-        let principal = Arc::clone(&permit.caller().principal);
         let asked = QueryArguments {
             device_ip: asked.device_ip,
             commands: asked.commands,
             timeout: asked.timeout,
             parse: asked.parse,
         };
-        let question =
-            Question { device: &device, asked, principal, is_apart: true, request_id: request_id(permit) };
+        self.query_on(permit, talk, &Arc::new(device), asked, true).await
+    }
+
+    async fn query_on(
+        &self,
+        permit: &Permit,
+        talk: &Talk,
+        device: &Arc<Device>,
+        asked: QueryArguments,
+        is_apart: bool,
+    ) -> Result<QueryResult, DeviceError> {
+        let ends = permit.deadline().min(Instant::now() + Duration::from_secs(asked.timeout));
+        let question = Question { device, asked, permit, is_apart };
         let ask = async |tape: &Arc<Tape>| self.ask(&question, tape).await;
-        self.taped(permit, talk, &device, ends, ask).await
+        self.taped(permit, talk, device, ends, ask).await
     }
 
     /// Does a piece of work on a device, until a deadline and until it is asked to stop, and keeps the transcript of it,
@@ -221,7 +220,12 @@ impl Room {
         let closed = || (Err(DeviceError::session(device, SessionError::Closed)), Duration::ZERO);
         outputs.resize_with(commands.len(), closed);
         taken.give_back();
-        Ok(Exchanged { outputs, session_ms, session_reused, request_id: Arc::clone(&question.request_id) })
+        Ok(Exchanged {
+            outputs,
+            session_ms,
+            session_reused,
+            request_id: question.permit.call().request_id.clone(),
+        })
     }
 
     /// What came of a command, as it is told.
@@ -263,7 +267,7 @@ impl Room {
         if asked.parse && result.status == Status::Success {
             result.parsed = Some(self.parsed(device, command, &text));
         }
-        let (principal, name) = (Arc::clone(&question.principal), Arc::clone(&device.name));
+        let (principal, name) = (Arc::clone(&question.permit.caller().principal), Arc::clone(&device.name));
         let kept = Kept { principal, device: name, command: command.to_owned(), text };
         (result.output, result.handle) = self.cut(kept);
         result.truncated |= result.handle.is_some();

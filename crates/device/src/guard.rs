@@ -46,6 +46,14 @@ struct Refusal {
     proof: u64,
 }
 
+impl Standing {
+    /// Leaves the login of a device alone for a while: there, or everywhere.
+    fn leave_alone(&mut self, scope: Option<Arc<str>>, device: &Device, pause: Duration, why: String) {
+        let proof = device.credential.proof;
+        self.refused.insert(scope, Refusal { until: Instant::now() + pause, why, proof });
+    }
+}
+
 /// The right to try a login now. Dropped before it came to anything, it counts as refused on its device: what was sent
 /// may have been wrong.
 pub(crate) struct Attempt<'a> {
@@ -92,10 +100,9 @@ impl Guard {
     fn refuse(&self, device: &Device, why: String) {
         let mut credentials = self.standing();
         let standing = credentials.entry(device.credential.name.clone()).or_default();
-        let proof = device.credential.proof;
-        let scope = (standing.proven == Some(proof)).then(|| Arc::clone(&device.name));
+        let scope = (standing.proven == Some(device.credential.proof)).then(|| Arc::clone(&device.name));
         standing.proven = None;
-        standing.refused.insert(scope, Refusal { until: Instant::now() + self.pause, why, proof });
+        standing.leave_alone(scope, device, self.pause, why);
     }
 
     /// Forgets what holds no more, of logins that are no longer tried.
@@ -188,8 +195,6 @@ impl Drop for Attempt<'_> {
         let mut credentials = self.guard.standing();
         let standing = credentials.entry(self.device.credential.name.clone()).or_default();
         let why = "the login was given up before the device had answered it".to_owned();
-        let refusal =
-            Refusal { until: Instant::now() + self.guard.pause, why, proof: self.device.credential.proof };
-        standing.refused.insert(Some(Arc::clone(&self.device.name)), refusal);
+        standing.leave_alone(Some(Arc::clone(&self.device.name)), self.device, self.guard.pause, why);
     }
 }

@@ -123,9 +123,9 @@ impl Inventory {
     ) -> Option<Device> {
         let endpoint = self.outside.endpoint(asked)?;
         // What the inventory has is asked as the inventory says, by whichever spelling.
-        let is_inside = |device: &Arc<Device>| {
-            is_same(&device.endpoint.host, &endpoint.host) && device.endpoint.port == endpoint.port
-        };
+        let host = Host::of(&endpoint.host);
+        let is_inside =
+            |device: &Arc<Device>| host.is(&device.endpoint.host) && device.endpoint.port == endpoint.port;
         if self.devices.values().any(is_inside) {
             return None;
         }
@@ -157,8 +157,8 @@ impl Inventory {
         if let Some(device) = self.devices.get(host).filter(has_port) {
             return Some(device);
         }
-        let mut fits =
-            self.devices.values().filter(|device| is_same(&device.endpoint.host, bare)).filter(has_port);
+        let host = Host::of(bare);
+        let mut fits = self.devices.values().filter(|device| host.is(&device.endpoint.host)).filter(has_port);
         // An address that stands for several devices stands for none.
         fits.next().filter(|_| fits.next().is_none())
     }
@@ -169,12 +169,22 @@ impl Inventory {
     }
 }
 
-/// Whether two texts name one host: an address in any of its spellings, or a name.
-fn is_same(one: &str, other: &str) -> bool {
-    let address = |text: &str| text.parse::<IpAddr>().map(|address| address.to_canonical());
-    match (address(one), address(other)) {
-        (Ok(one), Ok(other)) => one == other,
-        _ => one.eq_ignore_ascii_case(other),
+/// A host as somebody names it: an address, whichever its spelling, or a name.
+struct Host<'a> {
+    text: &'a str,
+    address: Option<IpAddr>,
+}
+
+impl<'a> Host<'a> {
+    fn of(text: &'a str) -> Self {
+        Self { text, address: text.parse::<IpAddr>().ok().map(|address| address.to_canonical()) }
+    }
+
+    fn is(&self, known: &str) -> bool {
+        match self.address {
+            Some(address) => Host::of(known).address == Some(address),
+            None => self.text.eq_ignore_ascii_case(known),
+        }
     }
 }
 

@@ -225,9 +225,15 @@ impl Room {
     /// Whether a caller may ask a device for anything. One that has no tool for that, and may list, sees all of them.
     fn is_shown(talk: &Talk, device: &Device) -> bool {
         let target = format!("device:{}", device.name);
-        let reach = |tool: &&str| talk.calls().may_reach(tool, &target);
-        let known: Vec<bool> = tools::REACHING.iter().filter_map(reach).collect();
-        known.is_empty() || known.contains(&true)
+        let mut has_none = true;
+        for tool in tools::REACHING {
+            match talk.calls().may_reach(tool, &target) {
+                Some(true) => return true,
+                Some(false) => has_none = false,
+                None => {}
+            }
+        }
+        has_none
     }
 
     fn list(&self, asked: &ListArguments, talk: &Talk) -> ListResult {

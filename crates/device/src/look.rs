@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use regex::Regex;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use tool::{Fault, Permit, Talk};
+use tool::{Fault, Permit, RequestId, Talk};
 
 use crate::{
     Room,
@@ -55,7 +55,7 @@ pub(crate) struct Reading<'a> {
     /// The session, once something was run on it.
     taken: Option<Taken>,
     tape: Arc<Tape>,
-    request_id: Arc<str>,
+    request_id: RequestId,
 }
 
 impl Room {
@@ -78,7 +78,7 @@ impl Room {
                 principal,
                 taken: None,
                 tape,
-                request_id: permit.call().request_id.as_str().into(),
+                request_id: permit.call().request_id.clone(),
             };
             let done = work(&mut reading, &asked).await;
             if let Some(taken) = reading.taken {

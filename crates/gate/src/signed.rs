@@ -33,6 +33,14 @@ pub struct Signed {
     pub from: Option<IpAddr>,
 }
 
+impl Signed {
+    /// When it was signed, in seconds since 1970, as the header says; none for a bare signature.
+    #[must_use]
+    pub fn at(&self) -> Option<i64> {
+        read(&self.header)?.at
+    }
+}
+
 /// Someone whose bodies are taken.
 #[derive(Clone, Debug)]
 pub struct Signer {

@@ -18,6 +18,7 @@ use uuid::Uuid;
 use crate::{
     config::{Config, TierConfig, ToolConfig, pointer, unknown},
     policy::{self, Policy},
+    signed::Signer,
     toolset::{self, Toolsets},
     validate::Schema,
 };
@@ -111,6 +112,12 @@ impl Snapshot {
     pub(crate) fn toolset(&self, name: &str) -> Option<Option<&str>> {
         let config = self.config.toolsets.get(name).filter(|_| self.toolsets.has(name))?;
         Some(config.instructions.as_deref())
+    }
+
+    /// The principals that sign what they send.
+    #[must_use]
+    pub fn signers(&self) -> &[Signer] {
+        &self.config.signers
     }
 
     pub(crate) fn tier(&self, name: &str) -> Option<&TierConfig> {

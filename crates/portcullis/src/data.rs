@@ -143,6 +143,14 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     written
 }
 
+/// The same for a file that need not be there yet.
+pub(crate) fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if !path.exists() {
+        fs::write(path, "")?;
+    }
+    replace(path, bytes)
+}
+
 /// The socket of a folder.
 pub(crate) fn socket(dir: &Path) -> PathBuf {
     dir.join("portcullis.sock")

@@ -41,7 +41,8 @@ pub(crate) async fn answer(
         Peer::Network { from } => Some(from),
         Peer::Local { .. } => None,
     };
-    let signed = Signed { header: Arc::clone(&header), body: Arc::from(&*body), from };
+    let signed = Signed { header, body: Arc::from(&*body), from };
+    let at = signed.at();
     let credentials = Credentials::Signed(signed);
     let alert: Map<String, Value> = match tool::json::parse(&body).map_err(|error| error.to_string()) {
         Ok(Value::Object(alert)) => alert,
@@ -53,7 +54,6 @@ pub(crate) async fn answer(
     };
     let alert = Value::Object(alert);
     // After a restart too, one that is sent again has no second effect, however its header is spelt.
-    let at = header.split(',').find_map(|part| part.trim().strip_prefix("t="));
     let idempotency_key = at.map(|at| format!("{at}.{}", digest(&alert)).into());
     let kind = Kind::tool(TOOL, raw(&json!({ "alert": alert })));
     let call = Call {

@@ -170,10 +170,20 @@ impl Exchange {
             && behind.is_some_and(|behind| !behind.is_empty() && behind == squashed(typed))
     }
 
+    /// Whether anything stands among the lines that are done but the echo.
+    pub(super) fn has_output(&self, above: &str) -> bool {
+        above.lines().skip(self.lines_of_echo()).any(|line| !line.trim().is_empty())
+    }
+
+    /// How many lines the echo takes.
+    fn lines_of_echo(&self) -> usize {
+        self.echo_lines.unwrap_or(usize::from(self.line.is_some()))
+    }
+
     /// The output among the lines that are done.
     pub(super) fn text(&self, above: &str, platform: &Platform) -> String {
         let mut lines: Vec<&str> = above.lines().collect();
-        let echo = self.echo_lines.unwrap_or(usize::from(self.line.is_some())).min(lines.len());
+        let echo = self.lines_of_echo().min(lines.len());
         lines.drain(..echo);
         let is_prompt =
             |line: &str| platform.above.as_ref().is_some_and(|above| above.is_match(line.as_bytes()));

@@ -327,9 +327,7 @@ impl Session {
             && exchange.line.is_some()
             && self.screen.wiped() == exchange.wiped_before;
         let answered = match exchange.is_answered(self.screen.row()) {
-            exchange::Answered::Yes
-                if is_early && exchange.text(self.screen.above(), &self.platform).is_empty() =>
-            {
+            exchange::Answered::Yes if is_early && !exchange.has_output(self.screen.above()) => {
                 exchange::Answered::NotYet
             }
             exchange::Answered::Yes if is_early => exchange::Answered::Perhaps,

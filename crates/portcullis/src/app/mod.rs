@@ -179,7 +179,8 @@ impl App {
         let devices = device::Memory::default();
         let kit = Kit { parts, pins: store.clone(), grants: store.clone(), devices: devices.clone() };
         let rooms = Rooms::open(&loaded, &kit, fixed).await.map_err(|faults| problems(&loaded, faults))?;
-        let snapshot = snapshot(&loaded, &rooms).map_err(|faults| problems(&loaded, faults))?;
+        let snapshot = signers(&loaded).and_then(|signers| snapshot(&loaded, &rooms, signers));
+        let snapshot = snapshot.map_err(|faults| problems(&loaded, faults))?;
         let (hasher, lenient) = (maker.clone(), loaded.takes_placeholders);
         let gate_parts = gate::Parts {
             seal: Seal::Own(mint()?),
@@ -406,7 +407,7 @@ pub(crate) async fn check(mut examined: Examined, dir: &Path) -> Result<String, 
 async fn check_rooms(examined: &mut Examined, kit: &Kit, fixed: Vec<Arc<dyn Provider>>) {
     let (rooms, faults) = Rooms::open_what_opens(&examined.loaded, kit, fixed).await;
     if faults.is_empty() && examined.knows_every_tool() {
-        let built = snapshot(&examined.loaded, &rooms);
+        let built = signers(&examined.loaded).and_then(|signers| snapshot(&examined.loaded, &rooms, signers));
         examined.add(built.err().unwrap_or_default());
     }
     examined.add(faults);
@@ -416,8 +417,12 @@ async fn check_rooms(examined: &mut Examined, kit: &Kit, fixed: Vec<Arc<dyn Prov
 }
 
 /// What holds for calls, where every name in the configuration is one of something.
-fn snapshot(loaded: &Loaded, rooms: &Rooms) -> Result<Arc<Snapshot>, Vec<ConfigFault>> {
-    let config = gate::Config { signers: signers(loaded)?, ..loaded.config.gate() };
+fn snapshot(
+    loaded: &Loaded,
+    rooms: &Rooms,
+    signers: Vec<gate::Signer>,
+) -> Result<Arc<Snapshot>, Vec<ConfigFault>> {
+    let config = gate::Config { signers, ..loaded.config.gate() };
     let snapshot = Snapshot::build(config, rooms.providers())?;
     let tools: Vec<String> = snapshot.catalogue.tools().iter().map(|tool| tool.name.to_string()).collect();
     let operations = loaded.config.operations.iter();

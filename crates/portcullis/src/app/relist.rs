@@ -41,7 +41,8 @@ impl Core {
         let lists = self.notices.changed_lists();
         let (loaded, rooms) = (self.loaded(), self.lock_rooms().clone());
         // Schemas are compiled, which may take a while where there are many.
-        let building = tokio::task::spawn_blocking(move || snapshot(&loaded, &rooms));
+        let signers = self.gate.snapshot().signers().to_vec();
+        let building = tokio::task::spawn_blocking(move || snapshot(&loaded, &rooms, signers));
         let new = match building.await {
             Ok(Ok(new)) => new,
             Ok(Err(faults)) => {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tool::Provider;
 
-use super::{Core, parts, rooms::Kit, snapshot};
+use super::{Core, parts, rooms::Kit, signers, snapshot};
 use crate::{
     apart,
     config::{self, Problems},
@@ -70,7 +70,8 @@ impl Core {
         let old = self.lock_rooms().clone();
         let rooms = old.renewed(&before, &loaded, &kit).await.map_err(place)?;
         let gone = old.gone(&rooms);
-        let snapshot = match snapshot(&loaded, &rooms) {
+        let built = signers(&loaded).and_then(|signers| snapshot(&loaded, &rooms, signers));
+        let snapshot = match built {
             Ok(snapshot) => snapshot,
             Err(faults) => {
                 let problems = place(faults);

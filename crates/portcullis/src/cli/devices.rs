@@ -209,23 +209,41 @@ async fn list(reach: &Reach, args: &ChooseArgs, out: &Out) -> Result<(), Failure
     Ok(())
 }
 
-/// Asks every device by a call of its own, and shows how far that is.
-async fn ask(reach: &Reach, args: &RunArgs, out: &Out) -> Result<(), Failure> {
-    let names = named(reach, &args.devices, args.all, &args.choose).await?;
-    let began = Instant::now();
+/// Asks every device by a call of its own, and shows how far that is; what came of them, in the order of their names.
+async fn each(names: Vec<String>, out: &Out, ask: impl AsyncFn(String) -> Value) -> Vec<Value> {
     let bar = progress(names.len(), out);
-    let one = |name: String| async {
-        let arguments = json!({
-            "device_ip": name, "commands": args.commands, "timeout": args.timeout, "parse": args.parse,
-        });
-        let answer = reach.call("query_device", arguments).await;
+    let one = async |name: String| {
+        let result = ask(name.clone()).await;
         bar.inc(1);
-        bar.set_message(name.clone());
-        result(name, answer)
+        bar.set_message(name);
+        result
     };
     let mut results: Vec<Value> = stream::iter(names).map(one).buffer_unordered(AT_ONCE).collect().await;
     bar.finish_and_clear();
     results.sort_by_key(|result| text(&result["device"]));
+    results
+}
+
+/// How a command about many devices ends. A program finds what is wrong in what is printed already.
+fn ended(failed: usize, all: usize, what: &str, out: &Out) -> Result<(), Failure> {
+    match failed {
+        0 => Ok(()),
+        _ if out.json => Err(Failure::said(Exit::Failed)),
+        _ => Err(Failure::new(Exit::Failed, format!("{failed} of {all} {what}"))),
+    }
+}
+
+/// Runs commands on every device.
+async fn ask(reach: &Reach, args: &RunArgs, out: &Out) -> Result<(), Failure> {
+    let names = named(reach, &args.devices, args.all, &args.choose).await?;
+    let began = Instant::now();
+    let results = each(names, out, async |name| {
+        let arguments = json!({
+            "device_ip": name, "commands": args.commands, "timeout": args.timeout, "parse": args.parse,
+        });
+        result(name, reach.call("query_device", arguments).await)
+    })
+    .await;
     let failed = results.iter().filter(|result| result["success"] == false).count();
     if out.json {
         out.line(
@@ -238,12 +256,7 @@ async fn ask(reach: &Reach, args: &RunArgs, out: &Out) -> Result<(), Failure> {
     } else {
         show(&results, out);
     }
-    match failed {
-        0 => Ok(()),
-        // A program finds it in what is printed already.
-        _ if out.json => Err(Failure::said(Exit::Failed)),
-        _ => Err(Failure::new(Exit::Failed, format!("{failed} of {} devices failed", results.len()))),
-    }
+    ended(failed, results.len(), "devices failed", out)
 }
 
 /// What came of one device, in the form of `run_show_commands`.
@@ -260,17 +273,11 @@ fn result(name: String, answer: Result<Value, Failure>) -> Value {
 /// Asks every device what it is, and shows where that is not what the inventory says.
 async fn detect(reach: &Reach, args: &DetectArgs, globals: &Globals, out: &Out) -> Result<(), Failure> {
     let names = named(reach, &args.devices, args.all, &args.choose).await?;
-    let bar = progress(names.len(), out);
-    let bar = &bar;
-    let one = |name: String| async move {
+    let results = each(names, out, async |name| {
         let answer = reach.call("detect_platform", json!({ "device_ip": name })).await;
-        bar.inc(1);
-        bar.set_message(name.clone());
         answer.unwrap_or_else(|failure| json!({ "device": name, "platform": null, "error": failure.text }))
-    };
-    let mut results: Vec<Value> = stream::iter(names).map(one).buffer_unordered(AT_ONCE).collect().await;
-    bar.finish_and_clear();
-    results.sort_by_key(|result| text(&result["device"]));
+    })
+    .await;
     let line = |result: &Value| {
         let why = match (&result["error"], &result["shown"]["line"]) {
             (Value::String(error), _) => error.clone(),
@@ -291,12 +298,7 @@ async fn detect(reach: &Reach, args: &DetectArgs, globals: &Globals, out: &Out) 
         write_platforms(&found, globals, out)?;
     }
     let lost = results.iter().filter(|result| result["platform"].is_null()).count();
-    match lost {
-        0 => Ok(()),
-        // A program finds it in what is printed already.
-        _ if out.json => Err(Failure::said(Exit::Failed)),
-        _ => Err(Failure::new(Exit::Failed, format!("{lost} of {} platforms were not found", results.len()))),
-    }
+    ended(lost, results.len(), "platforms were not found", out)
 }
 
 /// Puts platforms into the files that an import wrote; the others are the operator's own to edit.
@@ -310,9 +312,7 @@ fn write_platforms(found: &BTreeMap<String, String>, globals: &Globals, out: &Ou
             }
         }
         if inventory != before {
-            crate::data::replace(&file, inventory.text().as_bytes()).map_err(|error| {
-                Failure::new(Exit::Failed, format!("{} cannot be written: {error}", file.display()))
-            })?;
+            super::inventory::write_inventory(&file, &inventory.text())?;
             out.note(&format!("written into {}", file.display()));
         }
     }
@@ -402,11 +402,7 @@ async fn trust(reach: &Reach, args: &TrustArgs, out: &Out) -> Result<(), Failure
     if out.json {
         out.line(&json!(all).to_string());
     }
-    match failed {
-        0 => Ok(()),
-        _ if out.json => Err(Failure::said(Exit::Failed)),
-        _ => Err(Failure::new(Exit::Failed, format!("{failed} of {} devices are not trusted", names.len()))),
-    }
+    ended(failed, names.len(), "devices are not trusted", out)
 }
 
 /// Shows the key, asks where a person sits there, and trusts exactly the one that was shown.

@@ -128,6 +128,21 @@ fn meant(globals: &Globals, out: &Out) -> Result<(PathBuf, Examined), Failure> {
     Ok((config, examined))
 }
 
+/// What an inventory file holds; nothing where there is none.
+pub(super) fn read_inventory(file: &Path) -> Result<Inventory, Failure> {
+    match std::fs::read_to_string(file) {
+        Ok(text) => Inventory::parse(&text).map_err(|error| failed(format!("{}: {error}", file.display()))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Inventory::default()),
+        Err(error) => Err(failed(format!("{} cannot be read: {error}", file.display()))),
+    }
+}
+
+/// Writes an inventory file.
+pub(super) fn write_inventory(file: &Path, text: &str) -> Result<(), Failure> {
+    data::put(file, text.as_bytes())
+        .map_err(|error| failed(format!("{} cannot be written: {error}", file.display())))
+}
+
 fn failed(text: impl Into<String>) -> Failure {
     Failure::new(Exit::Failed, text)
 }
@@ -165,13 +180,7 @@ impl Target {
             true => None,
             false => Some(with_file(&config, &config_text, file.strip_prefix(base_dir).unwrap_or(&file))?),
         };
-        let before = match std::fs::read_to_string(&file) {
-            Ok(text) => {
-                Inventory::parse(&text).map_err(|error| failed(format!("{}: {error}", file.display())))?
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Inventory::default(),
-            Err(error) => return Err(failed(format!("{} cannot be read: {error}", file.display()))),
-        };
+        let before = read_inventory(&file)?;
         let logins = devices.into_iter().flat_map(|devices| &devices.logins);
         // Of two logins with one user, the first by name.
         let logins = logins.rev().map(|(name, login)| (login.user.clone(), name.clone())).collect();
@@ -192,17 +201,12 @@ impl Target {
     }
 
     fn write(&self, text: &str) -> Result<(), Failure> {
-        let shown = self.file.display();
-        let cannot = |error: io::Error| failed(format!("{shown} cannot be written: {error}"));
         // Before anything is written.
         if self.edited.is_some() && read_config(&self.config)? != self.config_text {
             let text = "was changed meanwhile; name the file in its `devices.inventory_files` by hand, or import again";
             return Err(failed(format!("{} {text}", self.config.display())));
         }
-        if !self.file.exists() {
-            std::fs::write(&self.file, "").map_err(cannot)?;
-        }
-        data::replace(&self.file, text.as_bytes()).map_err(cannot)?;
+        write_inventory(&self.file, text)?;
         if let Some(edited) = &self.edited {
             let cannot =
                 |error: io::Error| failed(format!("{} cannot be written: {error}", self.config.display()));

@@ -13,7 +13,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Exit, Failure, Out};
+use super::{
+    Exit, Failure, Out,
+    inventory::{read_inventory, write_inventory},
+};
 use crate::data;
 
 /// Start emulated network devices: routers in a chain, each an SSH server with a command line of its vendor.
@@ -96,7 +99,7 @@ pub(super) async fn run(args: LabArgs, out: &Out) -> Result<(), Failure> {
     let network = Network::bind(&config, &here).await.map_err(|error| failed(error.to_string()))?;
     let devices = network.devices();
     if let Some(file) = &args.inventory {
-        write(file, &devices).map_err(|error| failed(format!("{}: {error}", file.display())))?;
+        write(file, &devices)?;
     }
     announce(&config, &devices, out);
     let stopped = |error: std::io::Error| failed(format!("no signals: {error}"));
@@ -120,12 +123,8 @@ fn state_key() -> Option<PathBuf> {
 }
 
 /// Writes an inventory file; what else is in it stays.
-fn write(file: &Path, devices: &[lab::Emulated]) -> Result<(), String> {
-    let before = match std::fs::read_to_string(file) {
-        Ok(text) => Inventory::parse(&text).map_err(|error| error.to_string())?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Inventory::default(),
-        Err(error) => return Err(error.to_string()),
-    };
+fn write(file: &Path, devices: &[lab::Emulated]) -> Result<(), Failure> {
+    let before = read_inventory(file)?;
     let one = |device: &lab::Emulated| {
         let members = json!({
             "host": device.address.ip(), "port": device.address.port(), "platform": device.vendor.platform(),
@@ -136,10 +135,7 @@ fn write(file: &Path, devices: &[lab::Emulated]) -> Result<(), String> {
     };
     let ours = Inventory { groups: BTreeMap::new(), devices: devices.iter().map(one).collect() };
     let (merged, _) = before.with(&ours, false);
-    if !file.exists() {
-        std::fs::write(file, "").map_err(|error| error.to_string())?;
-    }
-    data::replace(file, merged.text().as_bytes()).map_err(|error| error.to_string())
+    write_inventory(file, &merged.text())
 }
 
 fn announce(config: &NetworkConfig, devices: &[lab::Emulated], out: &Out) {

@@ -82,13 +82,28 @@ impl Document {
 
     /// Sets a member that another file has, unless it is there; the objects above it are made. What is wrong with it is told
     /// at the member `from`, which names the file; `expanded` says whether it may be shown.
-    pub(crate) fn lay_under(&mut self, pointer: &str, value: Value, from: &str, expanded: Expanded) {
+    fn lay_under(&mut self, pointer: &str, value: Value, from: &str, expanded: Expanded) {
         if self.value.pointer(pointer).is_some() {
             return;
         }
         let place = self.spot(from).and_then(|spot| spot.value);
         self.mark(pointer, &value, place, expanded);
         self.put(pointer, value);
+    }
+
+    /// Does so for each member of an entry `name` at `pointer`.
+    pub(crate) fn lay_entry_under(
+        &mut self,
+        pointer: &str,
+        name: &str,
+        members: Map<String, Value>,
+        from: &str,
+        expanded: Expanded,
+    ) {
+        let entry = child(pointer, name);
+        for (member, value) in members {
+            self.lay_under(&child(&entry, member), value, from, expanded);
+        }
     }
 
     /// Notes of a value and of all in it that it came from another file.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::{Map, Value, json};
-use tool::{ToolName, json::push_pointer};
+use tool::ToolName;
 
 use super::{
     document::{Document, Expanded},
@@ -186,14 +186,8 @@ fn fitted(name: &str) -> Option<String> {
 }
 
 fn lay(document: &mut Document, from: &str, server: &str, section: Value) {
-    let mut at = "/upstreams".to_owned();
-    push_pointer(&mut at, server);
     let Value::Object(members) = section else { return };
-    for (name, member) in members {
-        let mut at = at.clone();
-        push_pointer(&mut at, &name);
-        document.lay_under(&at, member, from, Expanded::Quoted);
-    }
+    document.lay_entry_under("/upstreams", server, members, from, Expanded::Quoted);
 }
 
 #[cfg(test)]

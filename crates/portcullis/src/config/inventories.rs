@@ -7,7 +7,6 @@ use std::{
 
 use inventory::Inventory;
 use serde_json::Value;
-use tool::json::push_pointer;
 
 use super::{
     document::{Document, Expanded},
@@ -60,13 +59,7 @@ pub(super) fn lay(
                 if !taken.insert((section, entry.clone())) {
                     continue;
                 }
-                let mut place = format!("/devices/{section}");
-                push_pointer(&mut place, &entry);
-                for (member, value) in members {
-                    let mut place = place.clone();
-                    push_pointer(&mut place, &member);
-                    document.lay_under(&place, value, &at, Expanded::No);
-                }
+                document.lay_entry_under(&format!("/devices/{section}"), &entry, members, &at, Expanded::No);
             }
         }
     }

@@ -124,15 +124,26 @@ pub(crate) fn examine_text(
     let (mut document, mut problems) = Document::from_tree(tree, lookup);
     let unknown: Vec<String> = problems.iter().map(|problem| problem.pointer.clone()).collect();
     problems.extend(parsed.problems);
-    let (mut imported, mut wrong) = import::servers(&mut document, &base_dir, lookup);
-    let (files, more) = inventories::lay(&mut document, &base_dir, instead);
-    imported.extend(files);
-    wrong.extend(more);
+    let (imported, wrong) = lay_files(&mut document, &base_dir, instead, lookup);
     let wrong = wrong.into_iter().map(|problem| document.locate(problem, On::Value));
     problems.extend(wrong);
     let mut examined = Examined::new((name, text), document, problems, &unknown, base_dir)?;
     examined.loaded.imported = imported;
     Ok(examined)
+}
+
+/// Lays what the files that a configuration names say under it. Returns the files, and what is wrong with them.
+fn lay_files(
+    document: &mut Document,
+    base_dir: &Path,
+    instead: Option<Instead<'_>>,
+    lookup: Lookup<'_>,
+) -> (Vec<PathBuf>, Vec<Problem>) {
+    let (mut files, mut problems) = import::servers(document, base_dir, lookup);
+    let (more, wrong) = inventories::lay(document, base_dir, instead);
+    files.extend(more);
+    problems.extend(wrong);
+    (files, problems)
 }
 
 /// The data folder of a file, without looking at anything else in it; by default `data` beside the file.
@@ -166,8 +177,7 @@ pub(crate) fn locate_faults(loaded: &Loaded, faults: Vec<tool::ConfigFault>, loo
     let document = tree.map(|tree| {
         let mut document = Document::from_tree(tree, lookup).0;
         // Whatever is wrong with these files was told when they were read.
-        drop(import::servers(&mut document, &loaded.base_dir, lookup));
-        drop(inventories::lay(&mut document, &loaded.base_dir, None));
+        drop(lay_files(&mut document, &loaded.base_dir, None, lookup));
         document
     });
     let list: Vec<Problem> = match document {
