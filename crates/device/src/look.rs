@@ -141,6 +141,19 @@ impl Reading<'_> {
         }
     }
 
+    /// Runs what something is asked for with; the outputs one after the other.
+    async fn ask(&mut self, by: &AskedBy) -> Result<String, DeviceError> {
+        for command in &by.before {
+            self.run(command).await?;
+        }
+        let mut text = self.run(&by.command).await?;
+        for command in &by.and {
+            text.push('\n');
+            text.push_str(&self.run(command).await?);
+        }
+        Ok(text)
+    }
+
     /// A configuration as it came, with its secrets.
     pub(crate) async fn config(&mut self, config_type: ConfigType) -> Result<String, DeviceError> {
         let (intent, what) = match config_type {
@@ -153,28 +166,21 @@ impl Reading<'_> {
 
     async fn interfaces(&mut self) -> Result<Vec<Interface>, DeviceError> {
         let by = self.intent(Intent::Interfaces, "interfaces")?;
-        let text = self.run(&by.command).await?;
-        self.read(by, &text, |template, text| {
-            let all = normal::interfaces(template, text)?;
-            normal::misread(text).filter(|_| all.is_empty()).map_or(Ok(all), Err)
-        })
+        let text = self.ask(by).await?;
+        let read = |template: &str| {
+            let all = normal::interfaces(template, &text)?;
+            normal::misread(&text).filter(|_| all.is_empty()).map_or(Ok(all), Err)
+        };
+        self.read(by, by.template().and_then(read))
     }
 
-    /// Makes records of an output.
-    fn read<T>(
-        &self,
-        by: &AskedBy,
-        text: &str,
-        read: impl FnOnce(&str, &str) -> Result<Vec<T>, String>,
-    ) -> Result<Vec<T>, DeviceError> {
-        let unread = |why: String| DeviceError::Unread {
+    /// What was read of an output, or that it could not be read.
+    fn read<T>(&self, by: &AskedBy, read: Result<T, String>) -> Result<T, DeviceError> {
+        read.map_err(|why| DeviceError::Unread {
             device: self.device.name.to_string(),
             command: by.command.clone(),
             why,
-        };
-        let template =
-            by.template.as_deref().ok_or_else(|| unread("there is no template for it".to_owned()))?;
-        read(template, text).map_err(unread)
+        })
     }
 
     /// `get_device_config`.
@@ -230,7 +236,8 @@ impl Reading<'_> {
         if let Some(by) = self.device.platform.intents.get(&Intent::Interface) {
             let command = by.command.replace("{}", &interface.name);
             if let Ok(text) = self.run(&command).await {
-                let told = self.read(by, &text, normal::interfaces)?;
+                let told = by.template().and_then(|template| normal::interfaces(template, &text));
+                let told = self.read(by, told)?;
                 interface = told.into_iter().find(|one| one.name == interface.name).unwrap_or(interface);
             }
         }
@@ -248,10 +255,10 @@ impl Reading<'_> {
     /// `analyze_routing_table`.
     pub(crate) async fn routing_table(&mut self, asked: &RouteArguments) -> Result<RouteResult, DeviceError> {
         let by = self.intent(Intent::Routes, "routes")?;
-        let text = self.run(&by.command).await?;
+        let text = self.ask(by).await?;
         let platform = self.device.platform;
-        let all: Vec<Route> =
-            self.read(by, &text, |template, text| normal::routes(platform, template, text))?;
+        let read = by.template().and_then(|template| normal::routes(platform, template, &text));
+        let all: Vec<Route> = self.read(by, read)?;
         let analysis = normal::analysis(&all);
         let mut routes = all;
         if asked.protocol != Protocol::All {
@@ -277,9 +284,12 @@ impl Reading<'_> {
         };
         let pattern = asked.search_pattern.as_ref().map(|text| Regex::new(text)).transpose().map_err(bad)?;
         let by = self.intent(Intent::Log, "a log")?;
-        let text = self.run(&by.command).await?;
+        let text = self.ask(by).await?;
         let (text, _) = masked(&text, self.device.platform);
-        let mut matches = normal::messages(&text);
+        let mut matches = self.read(by, normal::messages(&text))?;
+        if by.newest_first {
+            matches.reverse();
+        }
         matches.retain(|message| {
             pattern.as_ref().is_none_or(|pattern| pattern.is_match(&message.message))
                 && asked

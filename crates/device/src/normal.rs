@@ -1,16 +1,20 @@
 //! What devices of every platform say, in one form: interfaces, routes and log messages.
 
+mod log;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     sync::{LazyLock, OnceLock},
 };
 
 use regex::Regex;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use textfsm::{Limits, Style, Template};
 
+pub(crate) use self::log::{Message, Severity, messages};
 use crate::platform::Platform;
 
 macro_rules! templates {
@@ -32,6 +36,8 @@ templates![
     "cisco_ios_routes",
     "cisco_nxos_routes",
     "cisco_xr_routes",
+    "fortinet_interfaces",
+    "fortinet_routes",
     "frr_interfaces",
     "frr_routes",
     "huawei_interfaces",
@@ -40,6 +46,14 @@ templates![
     "juniper_junos_routes",
     "linux_interfaces",
     "linux_routes",
+    "mikrotik_routeros_interfaces",
+    "mikrotik_routeros_routes",
+    "nokia_srl_interfaces",
+    "nokia_srl_routes",
+    "nokia_sros_interfaces",
+    "nokia_sros_routes",
+    "paloalto_panos_interfaces",
+    "paloalto_panos_routes",
     "vyos_interfaces",
 ];
 
@@ -100,32 +114,45 @@ pub(crate) struct Interface {
     pub(crate) description: Option<String>,
 }
 
-/// The interfaces in an output.
+/// The interfaces in an output. What is said of one in several places comes together, and the first that is said
+/// counts; `ADMIN` holds something where an interface is switched off, and `PARENT` the name of the one whose state it
+/// shares.
 pub(crate) fn interfaces(template: &str, text: &str) -> Result<Vec<Interface>, String> {
-    let records = records(template, text)?;
-    let interfaces = records.iter().map(|record| {
-        let status = state(record.get("STATUS").map_or("", String::as_str));
-        let protocol = some(record, "PROTOCOL").map_or_else(|| status.clone(), |text| state(&text));
+    let mut all: Vec<Interface> = Vec::new();
+    for record in records(template, text)? {
+        let Some(name) = some(&record, "NAME") else { continue };
+        let parent = some(&record, "PARENT").and_then(|parent| all.iter().find(|one| one.name == parent));
+        let status = match (some(&record, "ADMIN"), parent) {
+            (Some(_), _) => "administratively down".to_owned(),
+            (None, Some(parent)) => parent.status.clone(),
+            (None, None) => state(record.get("STATUS").map_or("", String::as_str)),
+        };
+        let protocol = some(&record, "PROTOCOL").map_or_else(|| status.clone(), |text| state(&text));
         let mask =
-            some(record, "PREFIX").and_then(|prefix| mask_of(&prefix)).or_else(|| some(record, "MASK"));
-        Interface {
-            name: record.get("NAME").cloned().unwrap_or_default(),
-            protocol: if protocol == "administratively down" { "down".to_owned() } else { protocol },
-            status,
-            ip: some(record, "IP"),
-            subnet_mask: mask,
-            description: some(record, "DESCRIPTION"),
+            some(&record, "PREFIX").and_then(|prefix| mask_of(&prefix)).or_else(|| some(&record, "MASK"));
+        let ip = some(&record, "IP");
+        match all.iter_mut().find(|one| one.name == name) {
+            Some(known) if known.ip.is_none() => (known.ip, known.subnet_mask) = (ip, mask),
+            Some(_) => {}
+            None => all.push(Interface {
+                name,
+                protocol: if protocol == "administratively down" { "down".to_owned() } else { protocol },
+                status,
+                ip,
+                subnet_mask: mask,
+                description: some(&record, "DESCRIPTION"),
+            }),
         }
-    });
-    Ok(interfaces.filter(|interface| !interface.name.is_empty()).collect())
+    }
+    Ok(all)
 }
 
 /// A state in the words of all.
 fn state(word: &str) -> String {
     let word = word.trim().to_ascii_lowercase();
     let state = match word.as_str() {
-        "up" | "u" | "connected" | "unknown" | "^up" => "up",
-        "a" | "*down" | "shutdown" | "admin down" => "administratively down",
+        "up" | "u" | "r" | "connected" | "unknown" | "^up" => "up",
+        "a" | "x" | "*down" | "shutdown" | "admin down" | "down(power-down)" => "administratively down",
         _ if word.starts_with("administratively") => "administratively down",
         _ if word.starts_with("up") => "up",
         _ => "down",
@@ -165,6 +192,10 @@ pub(crate) struct Route {
     pub(crate) distance: Option<u64>,
     /// The interface it leaves by; null where it is not said.
     pub(crate) interface: Option<String>,
+    /// The table it stands in, where the device shows several at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub(crate) vrf: Option<String>,
     /// True where packets for it are dropped.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) discards: bool,
@@ -184,7 +215,7 @@ pub(crate) fn routes(platform: &Platform, template: &str, text: &str) -> Result<
             word => word.to_ascii_lowercase(),
         });
         let said = some(record, "NEXT_HOP");
-        let discards = said.as_ref().is_some_and(|hop| !hop.starts_with(|c: char| c.is_ascii_digit()))
+        let discards = said.as_ref().is_some_and(|hop| hop.parse::<IpAddr>().is_err())
             || some(record, "INTERFACE").is_some_and(|name| name.to_ascii_lowercase().starts_with("null"));
         let is_connected = matches!(protocol.as_str(), "connected" | "local");
         // What is connected is at hand; templates keep the numbers of the route before it.
@@ -199,6 +230,7 @@ pub(crate) fn routes(platform: &Platform, template: &str, text: &str) -> Result<
             distance: number("DISTANCE"),
             protocol,
             interface: some(record, "INTERFACE"),
+            vrf: some(record, "VRF"),
             discards,
         }
     };
@@ -261,12 +293,12 @@ pub(crate) fn analysis(routes: &[Route]) -> Analysis {
         .filter_map(|route| parsed(&route.network))
         .collect();
     let mut by_protocol = BTreeMap::new();
-    let mut hops: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    let mut hops: BTreeMap<(Option<&str>, &str), BTreeSet<String>> = BTreeMap::new();
     let mut missing = Vec::new();
     for route in routes {
         *by_protocol.entry(route.protocol.clone()).or_insert(0) += 1;
         let hop = route.next_hop.clone().or_else(|| route.interface.clone());
-        hops.entry(&route.network).or_default().extend(hop);
+        hops.entry((route.vrf.as_deref(), &route.network)).or_default().extend(hop);
         // A BGP route may lead to a hop that another route leads to; what no route covers at all is missing.
         let reach = |hop: &str| {
             let address = hop.parse::<std::net::Ipv4Addr>().map(u32::from).ok();
@@ -290,7 +322,7 @@ pub(crate) fn analysis(routes: &[Route]) -> Analysis {
         equal_cost: hops
             .iter()
             .filter(|(_, hops)| hops.len() > 1)
-            .map(|(network, hops)| ((*network).to_owned(), hops.len()))
+            .map(|((_, network), hops)| ((*network).to_owned(), hops.len()))
             .collect(),
         missing_next_hops: missing,
         discarded: routes.iter().filter(|route| route.discards).map(|route| route.network.clone()).collect(),
@@ -310,95 +342,6 @@ fn parsed(network: &str) -> Option<(u32, u32)> {
     let bits = bits.parse::<u32>().ok().filter(|bits| *bits <= 32)?;
     let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
     Some((address & mask, mask))
-}
-
-/// How bad a message is (RFC 5424, section 6.2.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Severity {
-    /// The system cannot be used.
-    Emergency,
-    /// Something must be done at once.
-    Alert,
-    /// Critical.
-    Critical,
-    /// An error.
-    Error,
-    /// A warning.
-    Warning,
-    /// Normal, but of note.
-    Notice,
-    /// What goes on.
-    Informational,
-    /// For those who search for errors.
-    Debug,
-}
-
-impl Severity {
-    fn of(number: &str) -> Option<Self> {
-        use Severity as S;
-        let all = [
-            S::Emergency,
-            S::Alert,
-            S::Critical,
-            S::Error,
-            S::Warning,
-            S::Notice,
-            S::Informational,
-            S::Debug,
-        ];
-        all.get(number.parse::<usize>().ok()?).copied()
-    }
-}
-
-/// A message of a log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub(crate) struct Message {
-    /// When it was written, as the device writes it; null where the line does not say.
-    pub(crate) timestamp: Option<String>,
-    /// How bad it is; null where the line does not say.
-    pub(crate) severity: Option<Severity>,
-    /// The message.
-    pub(crate) message: String,
-}
-
-/// `*Mar  1 00:00:01.123 UTC: %SYS-5-CONFIG_I: text`, and the same after a year, a sequence number or a host.
-static CISCO: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(r"^(?:\d+: )?(?P<time>.*?)[:\s]*%(?P<facility>[A-Z][\w\-]*)-(?:\w+-)?(?P<severity>[0-7])-(?P<rest>.*)$").ok()
-});
-/// `2026-01-01 00:00:00 host %%01IFNET/4/LINK_STATE(l)[0]:text`, as Huawei and Comware have it.
-static HUAWEI: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(r"^(?P<time>.*?)\s+(?:\S+\s+)?%%\d{2}(?P<rest>\w+/(?P<severity>[0-7])/.*)$").ok()
-});
-/// `Nov 27 21:00:00 host program[1]: text` (RFC 3164), and the same with a time of RFC 3339.
-static SYSLOG: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(
-        r"^(?P<time>[A-Z][a-z]{2}\s+\d{1,2} \d{2}:\d{2}:\d{2}|\d{4}-\d{2}-\d{2}T\S+)\s+\S+\s+(?P<rest>.*)$",
-    )
-    .ok()
-});
-
-/// The messages in an output; lines that are none are left out.
-pub(crate) fn messages(text: &str) -> Vec<Message> {
-    text.lines().filter_map(message).collect()
-}
-
-fn message(line: &str) -> Option<Message> {
-    let forms = [&*CISCO, &*HUAWEI, &*SYSLOG];
-    let found = forms.into_iter().flatten().find_map(|form| form.captures(line.trim()))?;
-    let named = |name: &str| found.name(name).map(|text| text.as_str().trim().to_owned());
-    let rest = named("rest").unwrap_or_default();
-    let (severity, facility) = (named("severity"), named("facility"));
-    let message = match (&facility, &severity) {
-        (Some(facility), Some(severity)) => format!("%{facility}-{severity}-{rest}"),
-        _ => rest,
-    };
-    let time = named("time").map(|time| time.trim_matches(['*', '.', ':', ' ']).to_owned());
-    Some(Message {
-        timestamp: time.filter(|time| !time.is_empty()),
-        severity: severity.as_deref().and_then(Severity::of),
-        message,
-    })
 }
 
 #[cfg(test)]

@@ -155,10 +155,26 @@ pub(crate) enum Intent {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AskedBy {
+    /// Commands before it that set what the session shows, and change nothing else.
+    #[serde(default)]
+    pub(crate) before: Vec<String>,
     /// The command.
     pub(crate) command: String,
-    /// The template in `templates/` that makes records of what it prints.
+    /// Commands that tell the rest; what they print is read together with what it prints.
+    #[serde(default)]
+    pub(crate) and: Vec<String>,
+    /// The template in `templates/` that makes records of what is printed.
     pub(crate) template: Option<String>,
+    /// Whether what is newest is printed first.
+    #[serde(default)]
+    pub(crate) newest_first: bool,
+}
+
+impl AskedBy {
+    /// The name of its template. Error: a sentence.
+    pub(crate) fn template(&self) -> Result<&str, String> {
+        self.template.as_deref().ok_or_else(|| "there is no template for it".to_owned())
+    }
 }
 
 /// What a question is answered with.
