@@ -13,6 +13,7 @@ const BATTERIES: &[(&str, u32, u32)] = &[
     ("audit::kill", 20, 200),
     ("tenants::no_tenant", 200, 2_000),
     ("tenants::kills", 40, 400),
+    ("devices::storm", 1_000, 10_000),
     ("bad_input::", 1, 1),
     ("auth_matrix::", 1, 1),
 ];
