@@ -20,6 +20,7 @@ pub use crate::{
     ansible::Beside,
     difference::{Change, Difference},
     fit::How,
+    ssh_config::with_includes,
 };
 
 /// The members of a device or a group, as the `devices` section of the configuration has them.
@@ -52,7 +53,7 @@ pub enum Format {
 /// Why a source cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct ImportError(pub(crate) String);
+pub struct ImportError(pub String);
 
 /// What a source says, made ours.
 #[derive(Debug)]

@@ -19,6 +19,70 @@ const COMPAT: &[&str] = &[
     "hmac-sha1",
 ];
 
+/// How deep files may include each other (ssh_config(5), `Include`: the client's own bound).
+const INCLUDES_DEEP: usize = 16;
+/// The most bytes of a configuration with all that it includes.
+const BYTES_MAX: usize = 16 << 20;
+
+/// Puts the texts of included files where they are included. What stands under a `Host` goes on under it afterwards.
+///
+/// Error: files that include each other without end, or are too large together, or one that `files` cannot read.
+pub fn with_includes(
+    text: &str,
+    files: &dyn Fn(&str) -> Result<Vec<String>, ImportError>,
+) -> Result<String, ImportError> {
+    let mut whole = String::new();
+    include(text, files, 0, &mut whole)?;
+    Ok(whole)
+}
+
+fn include(
+    text: &str,
+    files: &dyn Fn(&str) -> Result<Vec<String>, ImportError>,
+    depth: usize,
+    whole: &mut String,
+) -> Result<(), ImportError> {
+    // What stands before the first `Host` is for all of them.
+    let mut under = "Host *".to_owned();
+    for line in text.lines() {
+        let (word, rest) = parts(line);
+        if word != "include" {
+            if matches!(word.as_str(), "host" | "match") {
+                line.clone_into(&mut under);
+            }
+            whole.push_str(line);
+            whole.push('\n');
+            continue;
+        }
+        if depth == INCLUDES_DEEP {
+            return Err(ImportError(format!(
+                "files include each other more than {INCLUDES_DEEP} deep: {line}"
+            )));
+        }
+        for pattern in rest.split_whitespace() {
+            for text in files(pattern.trim_matches('"'))? {
+                include(&text, files, depth + 1, whole)?;
+            }
+        }
+        whole.push_str(&under);
+        whole.push('\n');
+        if whole.len() > BYTES_MAX {
+            return Err(ImportError(format!(
+                "with all that is included there are more than {BYTES_MAX} bytes"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The keyword of a line, in lower case, and what follows it (ssh_config(5): a blank or one `=` between them).
+fn parts(line: &str) -> (String, &str) {
+    let line = line.trim();
+    let end = line.find([' ', '\t', '=']).unwrap_or(line.len());
+    let rest = line[end..].trim_start();
+    (line[..end].to_ascii_lowercase(), rest.strip_prefix('=').unwrap_or(rest).trim_start())
+}
+
 /// Reads the configuration of a client, without what it includes.
 ///
 /// Error: a line that cannot be read.
@@ -26,7 +90,9 @@ pub(crate) fn read(text: &str) -> Result<Found, ImportError> {
     let mut found = Found::default();
     let Kept { text: kept, matches, includes } = kept(text);
     if includes > 0 {
-        found.notes.say("`Include` is not followed: import the files that it names by themselves");
+        found.notes.say(
+            "`Include` is not followed here: name the file that includes, or import the others by themselves",
+        );
     }
     if matches > 0 {
         found
@@ -108,8 +174,7 @@ fn kept(text: &str) -> Kept {
     let mut kept = Kept { text: String::with_capacity(text.len()), matches: 0, includes: 0 };
     let mut inside = false;
     for line in text.lines() {
-        let word = line.trim_start().split([' ', '\t', '=']).next().unwrap_or_default().to_ascii_lowercase();
-        match word.as_str() {
+        match parts(line).0.as_str() {
             "match" => {
                 inside = true;
                 kept.matches += 1;

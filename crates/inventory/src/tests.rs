@@ -400,3 +400,28 @@ fn what_may_be_secret_becomes_no_label() {
         assert_eq!(fit::label(name, &Value::from(value)).as_deref(), Some(value), "{name}");
     }
 }
+
+#[test]
+fn what_an_ssh_configuration_includes_stands_where_it_is_included() {
+    let files = |name: &str| match name {
+        "conf.d/*" => Ok(vec!["Host a\n  Port 2201\n".to_owned(), "Host b\n  User bob\n".to_owned()]),
+        "ports" => Ok(vec!["  Port 2222\n".to_owned()]),
+        "itself" => Ok(vec!["Include itself\n".to_owned()]),
+        name => Err(ImportError(format!("{name} cannot be read"))),
+    };
+    let text = "Include conf.d/*\nUser all\nHost c\n  Include=\"ports\"\n  HostName 192.0.2.3\n";
+    let whole = ssh_config::with_includes(text, &files).unwrap();
+    let found = ssh_config::read(&whole).unwrap();
+    let told = |name: &str| {
+        let host = &found.hosts[name];
+        (host.address.as_deref(), host.port, host.user.as_deref())
+    };
+    assert_eq!(told("a"), (Some("a"), Some(2201), Some("all")));
+    assert_eq!(told("b"), (Some("b"), None, Some("bob")));
+    assert_eq!(told("c"), (Some("192.0.2.3"), Some(2222), Some("all")));
+    assert!(found.notes.lines().is_empty());
+    for (text, wanted) in [("Include itself", "16 deep"), ("Include none", "none cannot be read")] {
+        let error = ssh_config::with_includes(text, &files).unwrap_err().to_string();
+        assert!(error.contains(wanted), "{error}");
+    }
+}

@@ -10,7 +10,7 @@ use std::{
 };
 
 use clap::{Args, Subcommand, ValueEnum};
-use inventory::{Format, How, Inventory};
+use inventory::{Format, How, ImportError, Inventory};
 use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 
@@ -69,6 +69,9 @@ pub(crate) struct ImportArgs {
     /// A label that all of them get; several times for several
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
     labels: Vec<(String, String)>,
+    /// A variable of the environment that `ansible-inventory` gets too, for its plugins; several times for several
+    #[arg(long = "env", value_name = "NAME")]
+    env: Vec<String>,
     /// The file that is written [default: the first of `devices.inventory_files`, else inventory.yaml]
     #[arg(long, value_name = "FILE")]
     into: Option<PathBuf>,
@@ -312,7 +315,7 @@ async fn read(args: &ImportArgs) -> Result<Source, Failure> {
     let (path, shown) = (&args.source, args.source.display());
     let is_pipe = path.as_os_str() == "-";
     if path.is_dir() {
-        return match ansible(path).await? {
+        return match ansible(path, &args.env).await? {
             Some(text) => Ok(Source { format: Format::AnsibleList, text, note: None }),
             None => Err(failed(format!(
                 "{shown} is a folder, which only `ansible-inventory` reads; name its file"
@@ -333,6 +336,12 @@ async fn read(args: &ImportArgs) -> Result<Source, Failure> {
         Some(FormatArg::Csv) => Format::Csv,
         None => inventory::guess(&shown.to_string(), &text),
     };
+    if format == Format::SshConfig && !is_pipe {
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let text = inventory::with_includes(&text, &|pattern| included(folder, pattern))
+            .map_err(|error| failed(format!("{shown}: {error}")))?;
+        return Ok(Source { format, text, note: None });
+    }
     if is_pipe || !inventory::is_ansible(format, &text) {
         return Ok(Source { format, text, note: None });
     }
@@ -343,7 +352,7 @@ async fn read(args: &ImportArgs) -> Result<Source, Failure> {
             "is a program, which `ansible-inventory` would run; say --format ansible where that is meant";
         return Err(failed(format!("{shown} {text}")));
     }
-    Ok(match ansible(path).await? {
+    Ok(match ansible(path, &args.env).await? {
         Some(text) => Source { format: Format::AnsibleList, text, note: None },
         None => {
             let note = "`ansible-inventory` is not installed: read without its plugins, its vault and folders of variables";
@@ -364,6 +373,24 @@ fn bounded(from: impl io::Read) -> io::Result<String> {
     Ok(text)
 }
 
+/// The texts of the files that an SSH client's configuration includes, in the order of their names: of the folder that it
+/// lies in, unless they are named from the root or the home folder.
+fn included(folder: &Path, pattern: &str) -> Result<Vec<String>, ImportError> {
+    let cannot = |why: String| ImportError(format!("`Include {pattern}`: {why}"));
+    let place = match (pattern.strip_prefix("~/"), data::environment("HOME")) {
+        (Some(rest), Some(home)) => Path::new(&home).join(rest),
+        _ => folder.join(pattern),
+    };
+    let place = place.to_str().ok_or_else(|| cannot("it is not UTF-8".to_owned()))?;
+    let mut texts = Vec::new();
+    for file in glob::glob(place).map_err(|error| cannot(error.to_string()))? {
+        let file = file.map_err(|error| cannot(error.to_string()))?;
+        let read = std::fs::File::open(&file).and_then(bounded);
+        texts.push(read.map_err(|error| cannot(format!("{}: {error}", file.display())))?);
+    }
+    Ok(texts)
+}
+
 /// A file beside the source, and nowhere else.
 fn beside(folder: &Path, name: &str) -> Option<String> {
     let is_plain = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
@@ -372,7 +399,7 @@ fn beside(folder: &Path, name: &str) -> Option<String> {
 }
 
 /// What Ansible itself makes of its inventory; `None` where it is not installed.
-async fn ansible(path: &Path) -> Result<Option<String>, Failure> {
+async fn ansible(path: &Path, more: &[String]) -> Result<Option<String>, Failure> {
     let mut command = tokio::process::Command::new("ansible-inventory");
     command
         .arg("-i")
@@ -381,7 +408,8 @@ async fn ansible(path: &Path) -> Result<Option<String>, Failure> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let own = ANSIBLE_ENV.iter().filter_map(|name| Some(((*name).to_owned(), data::environment(name)?)));
+    let names = ANSIBLE_ENV.iter().copied().chain(more.iter().map(String::as_str));
+    let own = names.filter_map(|name| Some((name.to_owned(), data::environment(name)?)));
     command.env_clear().envs(data::child_env().iter().cloned().chain(own));
     let mut child = match command.kill_on_drop(true).spawn() {
         Ok(child) => child,
