@@ -188,8 +188,10 @@ pub(crate) enum Fill {
     User,
     /// The password of the login.
     Password,
-    /// A text, and nothing secret: a key, a word.
+    /// A line, and nothing secret.
     Text(String),
+    /// A key, which counts without a line end.
+    Key(String),
     /// Nothing: the login cannot go on, for this reason.
     Nothing(String),
 }

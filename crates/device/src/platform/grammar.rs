@@ -87,6 +87,10 @@ pub(super) struct GrammarDefinition {
     /// Patterns of whole commands that only show, whatever their first word.
     #[serde(default)]
     reads: Vec<String>,
+    /// Words that make a command one that does not only show, wherever they or what they begin with stand in it, whatever
+    /// `reads` says: for command lines whose verb stands at the end.
+    #[serde(default)]
+    acts: Vec<String>,
     /// Beginnings of commands that are never sent, and why. Each word of one is met by all that it begins with. Nothing
     /// as the reason takes back what was taken over.
     #[serde(default)]
@@ -115,6 +119,7 @@ pub(crate) struct Grammar {
     verbs: BTreeMap<String, Class>,
     lead: Vec<String>,
     reads: Vec<Regex>,
+    acts: Vec<String>,
     never: Vec<(Vec<String>, String)>,
     filters: BTreeMap<String, Filter>,
     refused: String,
@@ -130,6 +135,7 @@ impl Grammar {
             verbs: definition.verbs.clone(),
             lead: definition.lead.clone(),
             reads: definition.reads.iter().map(read).collect::<Result<_, _>>()?,
+            acts: definition.acts.clone(),
             never: definition.never.iter().filter_map(never).collect(),
             filters: definition.filters.clone(),
             refused: format!("{REFUSED}{}", definition.refused),
@@ -225,11 +231,11 @@ impl Grammar {
         if let Some((never, why)) = self.never.iter().find(|(never, _)| met(never)) {
             return Err(Refused::Never(never.join(" "), why.clone()));
         }
-        match self
-            .reads
-            .iter()
-            .any(|read| read.is_match(expanded.as_bytes()) || read.is_match(as_typed.as_bytes()))
-        {
+        let only_shows = |text: &str| self.reads.iter().any(|read| read.is_match(text.as_bytes()));
+        let is_acting = |word: &str| self.acts.iter().any(|act| is_beginning(word, act));
+        // Where the path of a command may be typed as one word, each of its parts is a word.
+        let acts = words.iter().flat_map(|word| word.split('/')).any(is_acting);
+        match !acts && (only_shows(&expanded) || only_shows(&as_typed)) {
             true => Ok((Class::Show, expanded)),
             false => Ok((class?, expanded)),
         }

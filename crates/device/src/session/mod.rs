@@ -333,12 +333,17 @@ impl Session {
             exchange::Answered::Yes if is_early => exchange::Answered::Perhaps,
             answered => answered,
         };
+        // What is only the beginning of the known prompt may go on, and so may the prompt of the mode that is left: that of
+        // MRV's superuser is that of everyone with one sign more.
+        let may_go_on = |known: &Prompt| {
+            known.line.starts_with(line) && (known.line != line || exchange.purpose == Purpose::Mode)
+        };
+        let is_like = |known: &Prompt| known.line == line || is_same_host(&known.line, line);
         let settled = match (&self.prompt, answered) {
             (_, exchange::Answered::NotYet) => return None,
             // Nothing was echoed, or the line is still the one that was typed on.
             (_, exchange::Answered::Perhaps) => SETTLE_WITHOUT_ECHO,
-            (Some(known), exchange::Answered::Yes) if known.line == line => Duration::ZERO,
-            (Some(known), exchange::Answered::Yes) if is_same_host(&known.line, line) => Duration::ZERO,
+            (Some(known), exchange::Answered::Yes) if is_like(known) && !may_go_on(known) => Duration::ZERO,
             (None, exchange::Answered::Yes) => Duration::ZERO,
             (Some(_), exchange::Answered::Yes) => SETTLE,
         };
@@ -414,7 +419,7 @@ impl Session {
         let is_again = exchange.filled.contains(fill);
         let text = match fill {
             Fill::Nothing(why) => return Some(SessionError::Stuck { why: why.clone() }),
-            Fill::Text(text) => text.clone(),
+            Fill::Text(text) | Fill::Key(text) => text.clone(),
             _ if is_again && exchange.purpose == Purpose::Login => return Some(SessionError::LoginRefused),
             // Asked again, a device has refused the secret. Nothing is sent a second time; an empty line ends it.
             _ if is_again => String::new(),
@@ -437,8 +442,7 @@ impl Session {
         let asked = self.screen.line();
         self.screen.ghost(&asked);
         self.last_byte = now;
-        let newline =
-            if matches!(fill, Fill::Text(key) if key.len() == 1) { "" } else { &self.platform.newline };
+        let newline = if matches!(fill, Fill::Key(_)) { "" } else { &self.platform.newline };
         let is_secret = matches!(fill, Fill::Password | Fill::Enable);
         self.to_write.push_back(Typed { is_secret, ..Typed::plain(&format!("{text}{newline}")) });
         None

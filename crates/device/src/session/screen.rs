@@ -24,11 +24,13 @@ pub(crate) struct Screen {
 struct Page {
     /// The lines that are done, each with its end.
     done: String,
-    /// How many those are, with those that were taken away.
+    /// How many those are, with those that were taken away or cleared.
     rows: u64,
     /// The line with the cursor.
     cells: Vec<char>,
     column: usize,
+    /// The row of the terminal that the cursor was put on, until the line ended.
+    put_on: Option<u16>,
     /// The most bytes of finished lines that are kept.
     bytes_max: usize,
     /// True once lines were lost to that bound.
@@ -120,6 +122,19 @@ impl Page {
         }
         self.cells.clear();
         self.column = 0;
+        self.put_on = None;
+    }
+
+    /// Puts the cursor somewhere on the screen: what comes is part of this line only where it is on the same row.
+    fn put(&mut self, row: u16, column: u16) {
+        if self.put_on == Some(row) {
+            self.column = usize::from(column.saturating_sub(1)).min(LINE_CHARS_MAX);
+            return;
+        }
+        if !self.cells.is_empty() {
+            self.end_line();
+        }
+        self.put_on = Some(row);
     }
 
     fn erase(&mut self, from: usize, to: usize) {
@@ -174,11 +189,16 @@ impl Perform for Page {
             ('K', 0) => self.erase(self.column, usize::MAX),
             ('K', 1) => self.erase(0, self.column),
             ('K', _) => self.erase(0, usize::MAX),
-            // The screen is cleared, or the cursor put elsewhere on it: what comes is not part of this line.
             ('J', 0) => self.erase(self.column, usize::MAX),
-            ('J', _) => self.erase(0, usize::MAX),
-            ('H' | 'f', _) if self.cells.is_empty() => {}
-            ('H' | 'f', _) => self.end_line(),
+            ('J', _) => {
+                // The screen is cleared: what comes is another line, wherever the cursor is.
+                self.erase(0, usize::MAX);
+                self.rows += 1;
+            }
+            ('H' | 'f', row) => {
+                let column = params.iter().nth(1).and_then(|param| param.first().copied()).unwrap_or(1);
+                self.put(row.max(1), column);
+            }
             ('D', _) => self.column = self.column.saturating_sub(count),
             ('C', _) => self.column = (self.column + count).min(LINE_CHARS_MAX),
             ('G', _) => self.column = (count - 1).min(LINE_CHARS_MAX),
@@ -191,6 +211,13 @@ impl Perform for Page {
                 self.cells.splice(at..at, std::iter::repeat_n(' ', count.min(LINE_CHARS_MAX)));
             }
             _ => {}
+        }
+    }
+
+    fn esc_dispatch(&mut self, intermediates: &[u8], _ignore: bool, byte: u8) {
+        // The next line.
+        if intermediates.is_empty() && byte == b'E' {
+            self.end_line();
         }
     }
 }
@@ -227,6 +254,12 @@ mod tests {
             ("caf\u{e9} \u{2713}\r\n", "caf\u{e9} \u{2713}\n"),
             ("kept \r\n", "kept \n"),
             ("\x1b]0;title\x07r1>", "r1>"),
+            // a line that is painted piece by piece, on one row
+            (
+                "\x1b[24;1Hsw1# \x1b[24;1H\x1b[24;6H\x1b[24;6Hshow\x1b[24;0H\x1bE\x1b[24;1H\x1b[2Kone",
+                "sw1# show\none",
+            ),
+            ("\x1b[1;1Hone\x1b[2;1Htwo", "one\ntwo"),
         ];
         for (printed, wanted) in cases {
             assert_eq!(seen(printed), wanted, "{printed:?}");

@@ -1,3 +1,5 @@
+mod replays;
+
 use std::{collections::BTreeSet, fs};
 
 use serde_json::Value;
@@ -33,7 +35,9 @@ impl Played {
     /// What is printed in return for what is typed.
     fn take(&mut self, bytes: &[u8]) -> String {
         let mut printed = String::new();
-        for c in String::from_utf8_lossy(bytes).chars() {
+        let typed = String::from_utf8_lossy(bytes);
+        // A line ends with LF, CR LF or CR, whichever the platform says.
+        for c in typed.replace("\r\n", "\n").replace('\r', "\n").chars() {
             if let Some(answer) = self.typed.is_empty().then(|| self.find(&c.to_string())).flatten() {
                 printed.push_str(&answer);
             } else if c == '\n' {
@@ -43,7 +47,7 @@ impl Played {
                     .push_str(&answer.unwrap_or_else(|| {
                         format!("{line}\r\n% Unknown command: {line}\r\n{}", self.prompt)
                     }));
-            } else if c != '\r' {
+            } else {
                 self.typed.push(c);
             }
         }
