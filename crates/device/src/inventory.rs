@@ -192,7 +192,7 @@ impl<'a> Host<'a> {
 pub(crate) fn proof(login: &Login, enable: Option<&Secret>) -> u64 {
     static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     let text = |secret: Option<&Secret>| secret.map(|secret| secret.expose().to_owned());
-    KEYS.hash_one((&login.user, text(login.password.as_ref()), text(enable), login.keys.len()))
+    KEYS.hash_one((&login.user, text(login.password.as_ref()), text(enable), &login.keys, &login.agent))
 }
 
 /// Follows the secrets and reads the keys of a login.

@@ -2,20 +2,24 @@
 
 use std::{
     fmt,
+    hash::{Hash, Hasher},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use russh::{
-    MethodKind, MethodSet,
+    AgentAuthError, MethodKind, MethodSet, Signer,
     client::{AuthResult, Handle, KeyboardInteractiveAuthResponse},
     keys::{
-        Certificate, HashAlg, PrivateKey, PrivateKeyWithHashAlg,
+        self, Certificate, HashAlg, PrivateKey, PrivateKeyWithHashAlg,
         agent::{AgentIdentity, client::AgentClient},
         load_openssh_certificate, load_secret_key,
+        signature::Signer as _,
+        ssh_encoding::Encode as _,
+        ssh_key::{self, Signature, private::KeypairData},
     },
 };
-use tool::Secret;
+use tool::{Secret, Timestamp};
 
 use crate::{
     SshError,
@@ -24,6 +28,9 @@ use crate::{
 
 /// How often a server may ask more questions in one keyboard-interactive login (RFC 4256).
 const QUESTIONS_MAX: usize = 8;
+
+/// The year 10000, in milliseconds since 1970: no time is written beyond it.
+const END_OF_TIME_MS: i64 = 253_402_300_800_000;
 
 /// A user and what proves that it is us. Methods are tried in the order: keys, agent, password.
 #[derive(Clone, Default)]
@@ -51,6 +58,13 @@ pub struct Key {
     certificate: Option<Certificate>,
 }
 
+/// By what others may know of it: its public half and its certificate.
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.key.public_key().key_data(), &self.certificate).hash(state);
+    }
+}
+
 impl Key {
     /// Reads a key from a file, with the certificate beside it (`<file>-cert.pub`) or at a path of its own.
     ///
@@ -62,7 +76,7 @@ impl Key {
     ) -> Result<Self, SshError> {
         let cannot = |path: &Path, why: String| SshError::BadKey { what: path.display().to_string(), why };
         let key = load_secret_key(file, passphrase.map(Secret::expose))
-            .map_err(|error| cannot(file, error.to_string()))?;
+            .map_err(|error| cannot(file, unread(&error, passphrase.is_some())))?;
         let mut beside = file.as_os_str().to_owned();
         beside.push("-cert.pub");
         let beside = PathBuf::from(beside);
@@ -70,6 +84,60 @@ impl Key {
         let load =
             |path: &Path| load_openssh_certificate(path).map_err(|error| cannot(path, error.to_string()));
         Ok(Self { key: Arc::new(key), certificate: certificate.map(load).transpose()? })
+    }
+}
+
+/// Why a private key cannot be read.
+fn unread(error: &keys::Error, has_passphrase: bool) -> String {
+    match error {
+        keys::Error::KeyIsEncrypted => "it is locked, and no passphrase is given".to_owned(),
+        keys::Error::SshKey(ssh_key::Error::Crypto) if has_passphrase => {
+            "its passphrase is another one".to_owned()
+        }
+        other => other.to_string(),
+    }
+}
+
+/// A certificate as it is called among the methods that were tried. The other side goes by its own clock; when it may be
+/// used is told for whoever asks why it was refused.
+fn called(certificate: &Certificate) -> String {
+    // A time that is out of all reach is none: certificates without an end have the last number there is.
+    let at = |unix_s: u64| {
+        let unix_ms = i64::try_from(unix_s).ok()?.checked_mul(1000)?;
+        (unix_ms < END_OF_TIME_MS).then(|| Timestamp::from_unix_ms(unix_ms).to_string())
+    };
+    match (at(certificate.valid_after()), at(certificate.valid_before())) {
+        (Some(from), Some(to)) => format!("certificate (valid from {from} to {to})"),
+        (Some(from), None) => format!("certificate (valid from {from})"),
+        (None, _) => "certificate".to_owned(),
+    }
+}
+
+/// Signs with a key of ours as an agent would: what the library itself does for a certificate takes no hash, and servers
+/// no longer take an RSA key without one.
+struct Own<'a>(&'a PrivateKey);
+
+impl Own<'_> {
+    fn signature(&self, hash: Option<HashAlg>, data: &[u8]) -> Result<Signature, ssh_key::Error> {
+        Ok(match self.0.key_data() {
+            KeypairData::Rsa(pair) => (pair, hash).try_sign(data)?,
+            other => other.try_sign(data)?,
+        })
+    }
+}
+
+impl Signer for Own<'_> {
+    type Error = AgentAuthError;
+
+    async fn auth_sign(
+        &mut self,
+        _: &AgentIdentity,
+        hash: Option<HashAlg>,
+        mut to_sign: Vec<u8>,
+    ) -> Result<Vec<u8>, AgentAuthError> {
+        let signature = self.signature(hash, &to_sign).map_err(keys::Error::from)?;
+        signature.encode_prefixed(&mut to_sign).map_err(keys::Error::from)?;
+        Ok(to_sign)
     }
 }
 
@@ -98,30 +166,30 @@ impl Login {
         handle: &mut Handle<Client>,
         route: &Route<'_>,
     ) -> Result<(), SshError> {
-        let mut tried: Vec<&'static str> = Vec::new();
+        let mut tried: Vec<String> = Vec::new();
         let mut left = MethodSet::empty();
         for key in &self.keys {
-            tried.push(if key.certificate.is_some() { "certificate" } else { "publickey" });
+            tried.push(key.certificate.as_ref().map_or_else(|| "publickey".to_owned(), called));
             match self.by_key(handle, key, route).await? {
                 Tried::In => return Ok(()),
                 Tried::Out(methods) => left = methods,
             }
         }
         if let Some(socket) = &self.agent {
-            tried.push("agent");
-            match self.by_agent(handle, socket, route).await? {
-                Tried::In => return Ok(()),
-                Tried::Out(methods) => left = methods,
-            }
-        }
-        if let Some(password) = &self.password {
-            match self.by_password(handle, password, &mut tried, route).await? {
+            match self.by_agent(handle, socket, left, &mut tried, route).await? {
                 Tried::In => return Ok(()),
                 Tried::Out(methods) => left = methods,
             }
         }
         if tried.is_empty() {
+            // This is asked first, and is no attempt (RFC 4252, section 5.2): what is sent for nothing, some count.
             match handle.authenticate_none(&*self.user).await.map_err(|error| route.error(error))?.into() {
+                Tried::In => return Ok(()),
+                Tried::Out(methods) => left = methods,
+            }
+        }
+        if let Some(password) = &self.password {
+            match self.by_password(handle, password, left, &mut tried, route).await? {
                 Tried::In => return Ok(()),
                 Tried::Out(methods) => left = methods,
             }
@@ -139,34 +207,55 @@ impl Login {
         key: &Key,
         route: &Route<'_>,
     ) -> Result<Tried, SshError> {
-        let result = match &key.certificate {
+        let hash = rsa_hash(handle, key.key.algorithm().is_rsa(), route).await?;
+        let result = match key.certificate.clone() {
             Some(certificate) => {
-                let certificate = certificate.clone();
-                handle.authenticate_openssh_cert(&*self.user, Arc::clone(&key.key), certificate).await
+                let mut own = Own(&key.key);
+                let result =
+                    handle.authenticate_certificate_with(&*self.user, certificate, hash, &mut own).await;
+                result.map_err(|error| match error {
+                    AgentAuthError::Send(_) => SshError::Closed { to: route.to() },
+                    AgentAuthError::Key(error) => SshError::BadKey {
+                        what: "the key of a certificate".to_owned(),
+                        why: error.to_string(),
+                    },
+                })
             }
             None => {
-                let hash = rsa_hash(handle, key.key.algorithm().is_rsa(), route).await?;
                 let key = PrivateKeyWithHashAlg::new(Arc::clone(&key.key), hash);
-                handle.authenticate_publickey(&*self.user, key).await
+                handle.authenticate_publickey(&*self.user, key).await.map_err(|error| route.error(error))
             }
         };
-        result.map(Into::into).map_err(|error| route.error(error))
+        result.map(Into::into)
     }
 
+    /// Tries what an agent holds, keys and certificates, one after the other.
     async fn by_agent(
         &self,
         handle: &mut Handle<Client>,
         socket: &Path,
+        mut left: MethodSet,
+        tried: &mut Vec<String>,
         route: &Route<'_>,
     ) -> Result<Tried, SshError> {
         let cannot = |why: String| SshError::BadKey { what: format!("the agent {}", socket.display()), why };
         let mut agent = AgentClient::connect_uds(socket).await.map_err(|e| cannot(e.to_string()))?;
         let identities = agent.request_identities().await.map_err(|e| cannot(e.to_string()))?;
-        let mut left = MethodSet::empty();
+        if !identities.is_empty() {
+            tried.push("agent".to_owned());
+        }
         for identity in identities {
-            let AgentIdentity::PublicKey { key, .. } = identity else { continue };
-            let hash = rsa_hash(handle, key.algorithm().is_rsa(), route).await?;
-            let result = handle.authenticate_publickey_with(&*self.user, key, hash, &mut agent).await;
+            let user = &*self.user;
+            let result = match identity {
+                AgentIdentity::PublicKey { key, .. } => {
+                    let hash = rsa_hash(handle, key.algorithm().is_rsa(), route).await?;
+                    handle.authenticate_publickey_with(user, key, hash, &mut agent).await
+                }
+                AgentIdentity::Certificate { certificate, .. } => {
+                    let hash = rsa_hash(handle, certificate.algorithm().is_rsa(), route).await?;
+                    handle.authenticate_certificate_with(user, certificate, hash, &mut agent).await
+                }
+            };
             match result.map_err(|e| cannot(e.to_string()))?.into() {
                 Tried::In => return Ok(Tried::In),
                 Tried::Out(methods) => left = methods,
@@ -175,25 +264,25 @@ impl Login {
         Ok(Tried::Out(left))
     }
 
-    /// Sends the password once: where the other side does not know the method `password`, it has not looked at it, and
-    /// is asked by `keyboard-interactive`.
+    /// Sends the password once: by the method `password` where the other side takes that, or else as the answer to what it
+    /// asks by `keyboard-interactive`; where it takes neither, not at all.
     async fn by_password(
         &self,
         handle: &mut Handle<Client>,
         password: &Secret,
-        tried: &mut Vec<&'static str>,
+        left: MethodSet,
+        tried: &mut Vec<String>,
         route: &Route<'_>,
     ) -> Result<Tried, SshError> {
-        let result = handle.authenticate_password(&*self.user, password.expose()).await;
-        let left = match result.map_err(|error| route.error(error))?.into() {
-            Tried::In => return Ok(Tried::In),
-            Tried::Out(left) => left,
-        };
-        if left.contains(&MethodKind::Password) || !left.contains(&MethodKind::KeyboardInteractive) {
-            tried.push("password");
+        if left.contains(&MethodKind::Password) {
+            tried.push("password".to_owned());
+            let result = handle.authenticate_password(&*self.user, password.expose()).await;
+            return result.map(Into::into).map_err(|error| route.error(error));
+        }
+        if !left.contains(&MethodKind::KeyboardInteractive) {
             return Ok(Tried::Out(left));
         }
-        tried.push("keyboard-interactive");
+        tried.push("keyboard-interactive".to_owned());
         let started = handle.authenticate_keyboard_interactive_start(&*self.user, None).await;
         let mut said = started.map_err(|error| route.error(error))?;
         for _ in 0..QUESTIONS_MAX {

@@ -118,6 +118,8 @@ impl Network {
             keys: vec![key],
             methods: MethodSet::from(&[MethodKind::Password][..]),
             auth_rejection_time: Duration::from_millis(200),
+            // Being asked what it takes is no attempt.
+            auth_rejection_time_initial: Some(Duration::ZERO),
             inactivity_timeout: Some(IDLE_MAX),
             nodelay: true,
             ..server::Config::default()

@@ -152,14 +152,17 @@ impl Rooms {
     }
 }
 
-/// True where a section holds a reference to a secret: what it leads to may have changed although the section has
-/// not.
+/// True where a section holds a reference to a secret, or names files of keys: what it leads to may have changed although
+/// the section has not.
 fn refers(section: &Value) -> bool {
     match section {
         Value::Object(map) if map.len() == 1 => map.iter().any(|(name, value)| {
             (name == "file" && value.is_string()) || (name == "exec" && value.is_array()) || refers(value)
         }),
-        Value::Object(map) => map.values().any(refers),
+        Value::Object(map) => map.iter().any(|(name, value)| {
+            let is_file = |item: &Value| name == "keys" && item.is_string();
+            value.as_array().is_some_and(|items| items.iter().any(is_file)) || refers(value)
+        }),
         Value::Array(items) => items.iter().any(refers),
         _ => false,
     }
@@ -175,6 +178,7 @@ mod tests {
     fn sections_with_references_to_secrets_are_told_apart() {
         assert!(refers(&json!({ "apis": { "a": { "auth": { "bearer": { "file": "x" } } } } })));
         assert!(refers(&json!([{ "exec": ["pass"] }])));
+        assert!(refers(&json!({ "logins": { "a": { "user": "u", "keys": ["id_ed25519"] } } })));
         assert!(!refers(&json!({ "file": "x", "other": 1 })));
         assert!(!refers(&json!({ "bearer": "text" })));
     }

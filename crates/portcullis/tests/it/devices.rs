@@ -3,6 +3,7 @@
 mod fakenos;
 mod frr;
 mod legacy;
+mod logins;
 mod storm;
 
 use std::fs;
