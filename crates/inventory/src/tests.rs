@@ -410,7 +410,7 @@ fn what_an_ssh_configuration_includes_stands_where_it_is_included() {
         name => Err(ImportError(format!("{name} cannot be read"))),
     };
     let text = "Include conf.d/*\nUser all\nHost c\n  Include=\"ports\"\n  HostName 192.0.2.3\n";
-    let whole = ssh_config::with_includes(text, &files).unwrap();
+    let whole = with_includes(text, &files).unwrap();
     let found = ssh_config::read(&whole).unwrap();
     let told = |name: &str| {
         let host = &found.hosts[name];
@@ -421,7 +421,7 @@ fn what_an_ssh_configuration_includes_stands_where_it_is_included() {
     assert_eq!(told("c"), (Some("192.0.2.3"), Some(2222), Some("all")));
     assert!(found.notes.lines().is_empty());
     for (text, wanted) in [("Include itself", "16 deep"), ("Include none", "none cannot be read")] {
-        let error = ssh_config::with_includes(text, &files).unwrap_err().to_string();
+        let error = with_includes(text, &files).unwrap_err().to_string();
         assert!(error.contains(wanted), "{error}");
     }
 }
