@@ -168,23 +168,37 @@ impl Login {
     ) -> Result<(), SshError> {
         let mut tried: Vec<String> = Vec::new();
         let mut left = MethodSet::empty();
+        // Where nothing was tried yet it is not known what is taken; after a first key it is, and one may be enough.
+        let takes_keys =
+            |tried: &[String], left: &MethodSet| tried.is_empty() || left.contains(&MethodKind::PublicKey);
         for key in &self.keys {
+            if !takes_keys(&tried, &left) {
+                break;
+            }
             tried.push(key.certificate.as_ref().map_or_else(|| "publickey".to_owned(), called));
             match self.by_key(handle, key, route).await? {
                 Tried::In => return Ok(()),
                 Tried::Out(methods) => left = methods,
             }
         }
-        if let Some(socket) = &self.agent {
-            match self.by_agent(handle, socket, left, &mut tried, route).await? {
-                Tried::In => return Ok(()),
-                Tried::Out(methods) => left = methods,
+        let mut trouble = None;
+        if let Some(socket) = self.agent.as_ref().filter(|_| takes_keys(&tried, &left)) {
+            match self.by_agent(handle, socket, &mut left, &mut tried, route).await {
+                Ok(Tried::In) => return Ok(()),
+                Ok(Tried::Out(methods)) => left = methods,
+                // An agent that is not there stands in the way of nothing else.
+                Err(error) => trouble = Some(error),
             }
         }
-        if tried.is_empty() {
+        if tried.is_empty() && (trouble.is_none() || self.password.is_some()) {
             // This is asked first, and is no attempt (RFC 4252, section 5.2): what is sent for nothing, some count.
             match handle.authenticate_none(&*self.user).await.map_err(|error| route.error(error))?.into() {
                 Tried::In => return Ok(()),
+                Tried::Out(_) if handle.is_closed() => return Err(SshError::Closed { to: route.to() }),
+                // What says nothing of what it takes is asked by password, as it always was.
+                Tried::Out(methods) if methods.is_empty() => {
+                    left = MethodSet::from(&[MethodKind::Password][..]);
+                }
                 Tried::Out(methods) => left = methods,
             }
         }
@@ -193,6 +207,9 @@ impl Login {
                 Tried::In => return Ok(()),
                 Tried::Out(methods) => left = methods,
             }
+        }
+        if let Some(trouble) = trouble.filter(|_| tried.is_empty()) {
+            return Err(trouble);
         }
         let (to, user, left) = (route.to(), self.user.clone(), named(&left));
         Err(match tried.as_slice() {
@@ -234,7 +251,7 @@ impl Login {
         &self,
         handle: &mut Handle<Client>,
         socket: &Path,
-        mut left: MethodSet,
+        left: &mut MethodSet,
         tried: &mut Vec<String>,
         route: &Route<'_>,
     ) -> Result<Tried, SshError> {
@@ -256,12 +273,18 @@ impl Login {
                     handle.authenticate_certificate_with(user, certificate, hash, &mut agent).await
                 }
             };
-            match result.map_err(|e| cannot(e.to_string()))?.into() {
-                Tried::In => return Ok(Tried::In),
-                Tried::Out(methods) => left = methods,
+            match result {
+                Ok(AuthResult::Success) => return Ok(Tried::In),
+                Ok(AuthResult::Failure { remaining_methods, .. }) => *left = remaining_methods,
+                // The other side has hung up, as many do after some attempts.
+                Err(AgentAuthError::Send(_)) => return Ok(Tried::Out(MethodSet::empty())),
+                Err(error) => return Err(cannot(error.to_string())),
+            }
+            if !left.contains(&MethodKind::PublicKey) {
+                break;
             }
         }
-        Ok(Tried::Out(left))
+        Ok(Tried::Out(left.clone()))
     }
 
     /// Sends the password once: by the method `password` where the other side takes that, or else as the answer to what it
@@ -285,6 +308,7 @@ impl Login {
         tried.push("keyboard-interactive".to_owned());
         let started = handle.authenticate_keyboard_interactive_start(&*self.user, None).await;
         let mut said = started.map_err(|error| route.error(error))?;
+        let mut is_told = false;
         for _ in 0..QUESTIONS_MAX {
             let prompts = match said {
                 KeyboardInteractiveAuthResponse::Success => return Ok(Tried::In),
@@ -293,7 +317,14 @@ impl Login {
                 }
                 KeyboardInteractiveAuthResponse::InfoRequest { prompts, .. } => prompts,
             };
-            // A question whose answer may be seen is not the one for the password.
+            // A question whose answer may be seen is not the one for the password; one more that is hidden is for a code, or
+            // for a new password.
+            let hidden = prompts.iter().filter(|prompt| !prompt.echo).count();
+            if hidden > usize::from(!is_told) {
+                tried.push("which asks for more than a password".to_owned());
+                return Ok(Tried::Out(MethodSet::empty()));
+            }
+            is_told |= hidden > 0;
             let answer = |echo: bool| if echo { String::new() } else { password.expose().to_owned() };
             let answers = prompts.iter().map(|prompt| answer(prompt.echo)).collect();
             let next = handle.authenticate_keyboard_interactive_respond(answers).await;
