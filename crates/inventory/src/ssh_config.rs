@@ -21,58 +21,95 @@ const COMPAT: &[&str] = &[
 
 /// How deep files may include each other (ssh_config(5), `Include`: the client's own bound).
 const INCLUDES_DEEP: usize = 16;
+/// The most files that are included.
+const FILES_MAX: usize = 1000;
 /// The most bytes of a configuration with all that it includes.
 const BYTES_MAX: usize = 16 << 20;
 
-/// Puts the texts of included files where they are included. What stands under a `Host` goes on under it afterwards.
+/// Puts the texts of included files where they are included. What stands under a `Host` goes on under it afterwards; what
+/// is included under one and names others is for none of them, and under a `Match` nothing is included: it holds only
+/// when connecting.
 ///
-/// Error: files that include each other without end, or are too large together, or one that `files` cannot read.
+/// Error: files that include each other without end, or are too many or too large together, or one that `files` cannot
+/// read.
 pub fn with_includes(
     text: &str,
     files: &dyn Fn(&str) -> Result<Vec<String>, ImportError>,
 ) -> Result<String, ImportError> {
-    let mut whole = String::new();
-    include(text, files, 0, &mut whole)?;
-    Ok(whole)
+    let mut whole = Whole { files, text: String::new(), included: 0 };
+    whole.add(text, FOR_ALL, 0)?;
+    Ok(whole.text)
 }
 
-fn include(
-    text: &str,
-    files: &dyn Fn(&str) -> Result<Vec<String>, ImportError>,
-    depth: usize,
-    whole: &mut String,
-) -> Result<(), ImportError> {
-    // What stands before the first `Host` is for all of them.
-    let mut under = "Host *".to_owned();
-    for line in text.lines() {
-        let (word, rest) = parts(line);
-        if word != "include" {
-            if matches!(word.as_str(), "host" | "match") {
+/// What stands before the first `Host` is for all of them.
+const FOR_ALL: &str = "Host *";
+
+struct Whole<'a> {
+    files: &'a dyn Fn(&str) -> Result<Vec<String>, ImportError>,
+    text: String,
+    included: usize,
+}
+
+impl Whole<'_> {
+    /// Adds a text that stands under this line.
+    fn add(&mut self, text: &str, above: &str, depth: usize) -> Result<(), ImportError> {
+        let mut under = above.to_owned();
+        for line in text.lines() {
+            let (word, rest) = parts(line);
+            let is_header = matches!(word.as_str(), "host" | "match");
+            if is_header && above != FOR_ALL {
+                return Ok(());
+            }
+            if is_header {
                 line.clone_into(&mut under);
             }
-            whole.push_str(line);
-            whole.push('\n');
-            continue;
-        }
-        if depth == INCLUDES_DEEP {
-            return Err(ImportError(format!(
-                "files include each other more than {INCLUDES_DEEP} deep: {line}"
-            )));
-        }
-        for pattern in rest.split_whitespace() {
-            for text in files(pattern.trim_matches('"'))? {
-                include(&text, files, depth + 1, whole)?;
+            if word != "include" {
+                self.text.push_str(line);
+                self.text.push('\n');
+            } else if parts(&under).0 != "match" {
+                self.include(line, rest, &under, depth)?;
+            }
+            if self.text.len() > BYTES_MAX {
+                let text = format!("with all that is included there are more than {BYTES_MAX} bytes");
+                return Err(ImportError(text));
             }
         }
-        whole.push_str(&under);
-        whole.push('\n');
-        if whole.len() > BYTES_MAX {
-            return Err(ImportError(format!(
-                "with all that is included there are more than {BYTES_MAX} bytes"
-            )));
-        }
+        Ok(())
     }
-    Ok(())
+
+    fn include(&mut self, line: &str, names: &str, under: &str, depth: usize) -> Result<(), ImportError> {
+        if depth == INCLUDES_DEEP {
+            let text = format!("files include each other more than {INCLUDES_DEEP} deep: {line}");
+            return Err(ImportError(text));
+        }
+        for pattern in words(names) {
+            for text in (self.files)(pattern)? {
+                self.included += 1;
+                if self.included > FILES_MAX {
+                    return Err(ImportError(format!("more than {FILES_MAX} files are included: {line}")));
+                }
+                self.add(&text, under, depth + 1)?;
+                self.text.push_str(under);
+                self.text.push('\n');
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Words between blanks; in quotes, a word may hold some.
+fn words(text: &str) -> Vec<&str> {
+    let mut words = Vec::new();
+    let mut rest = text.trim_start();
+    while !rest.is_empty() {
+        let (word, after) = match rest.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"').unwrap_or((quoted, "")),
+            None => rest.split_once([' ', '\t']).unwrap_or((rest, "")),
+        };
+        words.push(word);
+        rest = after.trim_start();
+    }
+    words
 }
 
 /// The keyword of a line, in lower case, and what follows it (ssh_config(5): a blank or one `=` between them).

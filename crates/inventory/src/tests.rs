@@ -405,11 +405,14 @@ fn what_may_be_secret_becomes_no_label() {
 fn what_an_ssh_configuration_includes_stands_where_it_is_included() {
     let files = |name: &str| match name {
         "conf.d/*" => Ok(vec!["Host a\n  Port 2201\n".to_owned(), "Host b\n  User bob\n".to_owned()]),
+        "nested" => Ok(vec!["Include ports\n  User nested\nHost never\n".to_owned()]),
+        "my dir/x" => Ok(vec!["Host d\n".to_owned()]),
         "ports" => Ok(vec!["  Port 2222\n".to_owned()]),
         "itself" => Ok(vec!["Include itself\n".to_owned()]),
         name => Err(ImportError(format!("{name} cannot be read"))),
     };
-    let text = "Include conf.d/*\nUser all\nHost c\n  Include=\"ports\"\n  HostName 192.0.2.3\n";
+    let text = "Include conf.d/*\nUser all\nHost c\n  Include=\"ports\"\n  HostName 192.0.2.3\n\
+                Host e\n  Include nested\nMatch exec true\n  Include none\nHost *\n  Include \"my dir/x\"\n";
     let whole = with_includes(text, &files).unwrap();
     let found = ssh_config::read(&whole).unwrap();
     let told = |name: &str| {
@@ -419,7 +422,11 @@ fn what_an_ssh_configuration_includes_stands_where_it_is_included() {
     assert_eq!(told("a"), (Some("a"), Some(2201), Some("all")));
     assert_eq!(told("b"), (Some("b"), None, Some("bob")));
     assert_eq!(told("c"), (Some("192.0.2.3"), Some(2222), Some("all")));
-    assert!(found.notes.lines().is_empty());
+    // What is included for one is for nobody else, however deep, and names no others.
+    assert_eq!(told("e"), (Some("e"), Some(2222), Some("all")));
+    assert_eq!(found.hosts.keys().collect::<Vec<_>>(), ["a", "b", "c", "d", "e"]);
+    let notes = found.notes.lines();
+    assert!(notes.len() == 1 && notes[0].starts_with("1 `Match` blocks are not taken"), "{notes:?}");
     for (text, wanted) in [("Include itself", "16 deep"), ("Include none", "none cannot be read")] {
         let error = with_includes(text, &files).unwrap_err().to_string();
         assert!(error.contains(wanted), "{error}");

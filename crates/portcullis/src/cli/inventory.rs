@@ -377,16 +377,24 @@ fn bounded(from: impl io::Read) -> io::Result<String> {
 /// lies in, unless they are named from the root or the home folder.
 fn included(folder: &Path, pattern: &str) -> Result<Vec<String>, ImportError> {
     let cannot = |why: String| ImportError(format!("`Include {pattern}`: {why}"));
-    let place = match (pattern.strip_prefix("~/"), data::environment("HOME")) {
-        (Some(rest), Some(home)) => Path::new(&home).join(rest),
-        _ => folder.join(pattern),
+    // What is not the pattern itself stands for itself.
+    let plain = |path: &Path| path.to_str().map(glob::Pattern::escape);
+    let home = data::environment("HOME");
+    let place = match (pattern.strip_prefix("~/"), &home) {
+        (Some(rest), Some(home)) => plain(Path::new(home)).map(|home| format!("{home}/{rest}")),
+        _ if pattern.starts_with('/') => Some(pattern.to_owned()),
+        _ => plain(&folder.join("")).map(|folder| format!("{folder}{pattern}")),
     };
-    let place = place.to_str().ok_or_else(|| cannot("it is not UTF-8".to_owned()))?;
+    let place = place.ok_or_else(|| cannot("the name of its folder is not UTF-8".to_owned()))?;
+    let how = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::default() };
     let mut texts = Vec::new();
-    for file in glob::glob(place).map_err(|error| cannot(error.to_string()))? {
+    for file in glob::glob_with(&place, how).map_err(|error| cannot(error.to_string()))? {
         let file = file.map_err(|error| cannot(error.to_string()))?;
-        let read = std::fs::File::open(&file).and_then(bounded);
-        texts.push(read.map_err(|error| cannot(format!("{}: {error}", file.display())))?);
+        // What is no file is not waited for.
+        if file.is_file() {
+            let read = std::fs::File::open(&file).and_then(bounded);
+            texts.push(read.map_err(|error| cannot(format!("{}: {error}", file.display())))?);
+        }
     }
     Ok(texts)
 }
