@@ -1,12 +1,12 @@
 //! `cargo xtask bench`: what a call down the whole road costs, beside a bare server that answers the same.
 
-use std::{path::PathBuf, process::Command};
+use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result};
 
 use crate::{
     beds,
-    shell::{cargo, root, run, step},
+    shell::{capture, cargo, copied, program, root, run, step},
 };
 
 /// Builds both servers as a newcomer does, and runs `bench/rest_call` on them.
@@ -20,8 +20,26 @@ pub(crate) fn all(write: bool) -> Result<()> {
         args.extend(["--", "--write"]);
     }
     step("rest_call", || run(&mut cargo(&args)))?;
-    step("textfsm", textfsm)?;
-    step("devices", devices)
+    let (mut text, parsed) = step("textfsm", textfsm)?;
+    let (more, asked) = step("devices", devices)?;
+    text.push_str(&more);
+    if write {
+        fs::write(root().join("bench/DEVICES.md"), page(&text)?).context("cannot write bench/DEVICES.md")?;
+        println!("wrote bench/DEVICES.md");
+    }
+    parsed.and(asked)
+}
+
+/// What the measurements of devices and of their outputs printed, as a page.
+fn page(text: &str) -> Result<String> {
+    let commit = capture(&mut program("git", &["rev-parse", "--short", "HEAD"]))?;
+    let rows: Vec<String> = text.lines().map(|line| format!("- {}\n", line.trim())).collect();
+    Ok(format!(
+        "# What asking devices costs\n\n`cargo xtask bench --write` at commit {}. Medians of three pairs, each measured \
+         right after the other; clients, devices and their lines share the cores of one machine.\n\n{}",
+        commit.trim(),
+        rows.concat()
+    ))
 }
 
 /// What others ask devices with, pinned, and what for.
@@ -31,16 +49,19 @@ const PEERS: &[(&str, &str)] = &[
 ];
 
 /// netmiko, scrapli and ours on the same emulated devices.
-fn devices() -> Result<()> {
+fn devices() -> Result<(String, Result<()>)> {
     let venv = root().join(".beds/peers");
     beds::python(&venv, PEERS)?;
-    run(Command::new(venv.join("bin/python"))
-        .arg(root().join("bench/devices_python.py"))
-        .arg(root().join("target/release/portcullis")))
+    copied(
+        Command::new(venv.join("bin/python"))
+            .arg("-u")
+            .arg(root().join("bench/devices_python.py"))
+            .arg(root().join("target/release/portcullis")),
+    )
 }
 
 /// Python's engine and ours on the same recorded outputs, where there are any: they are not part of the project.
-fn textfsm() -> Result<()> {
+fn textfsm() -> Result<(String, Result<()>)> {
     let places = beds::places(&root().join(".beds"));
     let place = |name: &str| {
         places[name].as_str().with_context(|| format!("there is no {name}; `cargo xtask beds` installs it"))
@@ -50,11 +71,14 @@ fn textfsm() -> Result<()> {
     let cases = corpus.join("textfsm-cases.jsonl");
     if !cases.is_file() {
         println!("    skipped: there is no {}; PORTCULLIS_CORPUS names the folder", cases.display());
-        return Ok(());
+        return Ok((String::new(), Ok(())));
     }
-    run(Command::new(place("python")?)
-        .arg(root().join("bench/textfsm_python.py"))
-        .arg(root().join("target/release/portcullis"))
-        .arg(cases)
-        .arg(place("ntc_templates")?))
+    copied(
+        Command::new(place("python")?)
+            .arg("-u")
+            .arg(root().join("bench/textfsm_python.py"))
+            .arg(root().join("target/release/portcullis"))
+            .arg(cases)
+            .arg(place("ntc_templates")?),
+    )
 }

@@ -1,6 +1,7 @@
 //! Running other programs, and saying so.
 
 use std::{
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     time::{Duration, Instant},
@@ -50,6 +51,24 @@ pub(crate) fn capture(command: &mut Command) -> Result<String> {
         bail!("`{line}` failed: {status}\n{}", String::from_utf8_lossy(&stderr).trim_end());
     }
     String::from_utf8(stdout).with_context(|| format!("`{line}` printed something that is not text"))
+}
+
+/// Runs it with its output on ours, and gives back what it printed and how it ended.
+pub(crate) fn copied(command: &mut Command) -> Result<(String, Result<()>)> {
+    let line = line(command);
+    println!("$ {line}");
+    let starting = command.stdout(Stdio::piped()).spawn();
+    let mut child = starting.with_context(|| format!("cannot start `{line}`"))?;
+    let mut text = String::new();
+    for printed in child.stdout.take().map(BufReader::new).into_iter().flat_map(BufRead::lines) {
+        let printed = printed.with_context(|| format!("`{line}` printed something that is not text"))?;
+        println!("{printed}");
+        text.push_str(&printed);
+        text.push('\n');
+    }
+    let status = child.wait()?;
+    let ended = status.success().then_some(()).with_context(|| format!("`{line}` failed: {status}"));
+    Ok((text, ended))
 }
 
 /// Whether a program of this name can be started.
