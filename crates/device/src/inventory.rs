@@ -276,9 +276,9 @@ impl Whole<'_> {
         }
         let named = self.said(device.platform.clone(), |group| group.platform.clone());
         // As netmiko has it, the name of a platform may say how it is reached.
-        let transport = match named
-            .is_some_and(|name| name.ends_with(platform::TELNET) && !platform::known().contains_key(&name))
-        {
+        let transport = match named.is_some_and(|name| {
+            name.ends_with(platform::TELNET) && !platform::known().contains_key(name.as_str())
+        }) {
             true => Transport::Telnet,
             false => device.transport,
         };
@@ -327,7 +327,7 @@ impl Whole<'_> {
             })?;
         platform::named(&name).ok_or_else(|| {
             let fault = self.fault("platform", format!("there is no platform {name:?}"));
-            match nearest(&name, platform::known().keys().map(String::as_str)) {
+            match nearest(&name, platform::known().keys().copied()) {
                 Some(near) => fault.hint(format!("did you mean {near:?}?")),
                 None => fault.hint("`portcullis devices platforms` lists them"),
             }

@@ -322,7 +322,7 @@ impl Room {
 
 /// What platforms there are: the name, what it is, and the names that others give it.
 #[must_use]
-pub fn platforms() -> Vec<(&'static str, &'static str, Vec<&'static str>)> {
+pub fn platforms() -> Vec<(&'static str, &'static str, &'static [&'static str])> {
     let mut all: Vec<_> = platform::known().values().map(|known| known.names()).collect();
     all.sort_unstable();
     all.dedup();

@@ -56,6 +56,8 @@ pub(crate) struct Reading<'a> {
     taken: Option<Taken>,
     tape: Arc<Tape>,
     request_id: RequestId,
+    /// Whether the session shows otherwise now than a new one.
+    is_changed: bool,
 }
 
 impl Room {
@@ -79,9 +81,10 @@ impl Room {
                 taken: None,
                 tape,
                 request_id: permit.call().request_id.clone(),
+                is_changed: false,
             };
             let done = work(&mut reading, &asked).await;
-            if let Some(taken) = reading.taken {
+            if let Some(taken) = reading.taken.filter(|_| !reading.is_changed) {
                 taken.give_back();
             }
             done
@@ -143,6 +146,13 @@ impl Reading<'_> {
 
     /// Runs what something is asked for with; the outputs one after the other.
     async fn ask(&mut self, by: &AskedBy) -> Result<String, DeviceError> {
+        if !by.before.is_empty() {
+            // What is set holds for one session: for this call's own, which nobody has after it.
+            if self.taken.is_none() {
+                self.taken = Some(self.room.pool.take(&self.device, &self.tape).await?);
+            }
+            self.is_changed = true;
+        }
         for command in &by.before {
             self.run(command).await?;
         }

@@ -285,52 +285,70 @@ pub(crate) struct MissingHop {
     pub(crate) next_hop: String,
 }
 
-/// Looks through a table of routes.
+/// Looks through tables of routes: each by itself, for what leads to a hop in one leads nowhere in another. Where there are
+/// several, what stands out is told with the name of its table: `10.0.0.0/8 in guests`.
 pub(crate) fn analysis(routes: &[Route]) -> Analysis {
-    let connected: Vec<(u32, u32)> = routes
-        .iter()
-        .filter(|route| matches!(route.protocol.as_str(), "connected" | "local"))
-        .filter_map(|route| parsed(&route.network))
-        .collect();
+    let mut tables: BTreeMap<Option<&str>, Vec<&Route>> = BTreeMap::new();
     let mut by_protocol = BTreeMap::new();
-    let mut hops: BTreeMap<(Option<&str>, &str), BTreeSet<String>> = BTreeMap::new();
-    let mut missing = Vec::new();
     for route in routes {
+        tables.entry(route.vrf.as_deref()).or_default().push(route);
         *by_protocol.entry(route.protocol.clone()).or_insert(0) += 1;
-        let hop = route.next_hop.clone().or_else(|| route.interface.clone());
-        hops.entry((route.vrf.as_deref(), &route.network)).or_default().extend(hop);
-        // A BGP route may lead to a hop that another route leads to; what no route covers at all is missing.
-        let reach = |hop: &str| {
-            let address = hop.parse::<std::net::Ipv4Addr>().map(u32::from).ok();
-            address.is_none_or(|address| connected.iter().any(|(network, mask)| address & mask == *network))
+    }
+    let mut analysis = Analysis {
+        default_routes: Vec::new(),
+        by_protocol,
+        equal_cost: BTreeMap::new(),
+        missing_next_hops: Vec::new(),
+        discarded: Vec::new(),
+    };
+    let are_several = tables.len() > 1;
+    for (vrf, table) in tables {
+        let told = |what: &str| match vrf.filter(|_| are_several) {
+            Some(vrf) => format!("{what} in {vrf}"),
+            None => what.to_owned(),
         };
-        if let Some(hop) = route.next_hop.as_ref().filter(|hop| !connected.is_empty() && !reach(hop)) {
-            let covered = covers(routes, hop, &route.network);
-            if !covered {
-                missing.push(MissingHop { network: route.network.clone(), next_hop: hop.clone() });
+        analysis.add(&table, &told);
+    }
+    analysis
+}
+
+impl Analysis {
+    /// Adds what stands out in one table.
+    fn add(&mut self, table: &[&Route], told: &dyn Fn(&str) -> String) {
+        let connected: Vec<(u32, u32)> = table
+            .iter()
+            .filter(|route| matches!(route.protocol.as_str(), "connected" | "local"))
+            .filter_map(|route| parsed(&route.network))
+            .collect();
+        let mut hops: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for route in table {
+            let hop = route.next_hop.as_deref().or(route.interface.as_deref());
+            hops.entry(&route.network).or_default().extend(hop);
+            if route.network == "0.0.0.0/0" {
+                self.default_routes.extend(hop.map(told));
+            }
+            if route.discards {
+                self.discarded.push(told(&route.network));
+            }
+            // A BGP route may lead to a hop that another route leads to; what no route covers at all is missing.
+            let reach = |hop: &str| {
+                let address = hop.parse::<std::net::Ipv4Addr>().map(u32::from).ok();
+                address
+                    .is_none_or(|address| connected.iter().any(|(network, mask)| address & mask == *network))
+            };
+            let hop = route.next_hop.as_ref().filter(|hop| !connected.is_empty() && !reach(hop));
+            if let Some(hop) = hop.filter(|hop| !covers(table, hop, &route.network)) {
+                let (network, next_hop) = (told(&route.network), hop.clone());
+                self.missing_next_hops.push(MissingHop { network, next_hop });
             }
         }
-    }
-    let is_default = |route: &&Route| route.network == "0.0.0.0/0";
-    let default = routes
-        .iter()
-        .filter(is_default)
-        .filter_map(|route| route.next_hop.clone().or_else(|| route.interface.clone()));
-    Analysis {
-        default_routes: default.collect(),
-        by_protocol,
-        equal_cost: hops
-            .iter()
-            .filter(|(_, hops)| hops.len() > 1)
-            .map(|((_, network), hops)| ((*network).to_owned(), hops.len()))
-            .collect(),
-        missing_next_hops: missing,
-        discarded: routes.iter().filter(|route| route.discards).map(|route| route.network.clone()).collect(),
+        let several = hops.iter().filter(|(_, hops)| hops.len() > 1);
+        self.equal_cost.extend(several.map(|(network, hops)| (told(network), hops.len())));
     }
 }
 
 /// Whether another route than the default one leads to a hop.
-fn covers(routes: &[Route], hop: &str, but: &str) -> bool {
+fn covers(routes: &[&Route], hop: &str, but: &str) -> bool {
     let Ok(address) = hop.parse::<std::net::Ipv4Addr>().map(u32::from) else { return true };
     let others = routes.iter().filter(|route| route.network != but && route.network != "0.0.0.0/0");
     others.filter_map(|route| parsed(&route.network)).any(|(network, mask)| address & mask == network)

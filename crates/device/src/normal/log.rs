@@ -62,7 +62,9 @@ pub(crate) struct Message {
 const FORMS: &[&str] = &[
     // Cisco: `*Mar  1 00:00:01.123 UTC: %SYS-5-CONFIG_I: text`, also after a year, a sequence number or a host.
     r"^(?:\d+: )?(?P<time>.*?)[:\s]*%(?P<facility>[A-Z][\w\-]*)-(?:\w+-)?(?P<severity>[0-7])-(?P<rest>.*)$",
-    // Huawei and Comware: `2026-01-01 00:00:00 host %%01IFNET/4/LINK_STATE(l)[0]:text`.
+    // Comware: `%Nov 27 21:00:00:123 2026 host IFNET/5/LINK_UPDOWN: text`.
+    r"^%@?\d*(?P<time>[A-Z][a-z]{2} +\d{1,2} \d\d:\d\d:\d\d(?::\d+)? \d{4}) \S+ (?P<rest>\w+/(?P<severity>[0-7])/.*)$",
+    // Huawei: `2026-01-01 00:00:00 host %%01IFNET/4/LINK_STATE(l)[0]:text`.
     r"^(?P<time>.*?)\s+(?:\S+\s+)?%%\d{2}(?P<rest>\w+/(?P<severity>[0-7])/.*)$",
     // SR OS: `115 2026/04/10 16:21:45.072 UTC MINOR: LLDP #2101 Base text`, and the text again in the next line.
     r"^\d+ (?P<time>\d{4}/\d\d/\d\d \d\d:\d\d:\d\d\S* \S+) (?P<severity>CRITICAL|MAJOR|MINOR|WARNING|INDETERMINATE|CLEARED): (?P<rest>.*)$",
@@ -78,14 +80,14 @@ const FORMS: &[&str] = &[
     r"^(?P<time>[A-Z][a-z]{2}\s+\d{1,2} \d{2}:\d{2}:\d{2}|\d{4}-\d{2}-\d{2}T\S+)\s+\S+\s+(?P<rest>.*)$",
 ];
 /// The one of them whose messages go on in the next lines, until an empty one.
-const GOES_ON: usize = 2;
+const GOES_ON: usize = 3;
 
 static COMPILED: LazyLock<Vec<Regex>> =
     LazyLock::new(|| FORMS.iter().filter_map(|form| Regex::new(form).ok()).collect());
 
 /// The messages in an output, in its order; lines that are none are left out.
 ///
-/// Error: a sentence, where lines have times and none of them is a message.
+/// Error: a sentence, where several lines have times and none of them is a message.
 pub(crate) fn messages(text: &str) -> Result<Vec<Message>, String> {
     let mut all: Vec<Message> = Vec::new();
     let mut goes_on = false;
@@ -104,8 +106,11 @@ pub(crate) fn messages(text: &str) -> Result<Vec<Message>, String> {
             (None, _) => goes_on = false,
         }
     }
-    static TIME: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\b\d\d:\d\d:\d\d\b").ok());
-    if all.is_empty() && TIME.as_ref().is_some_and(|time| time.is_match(text)) {
+    static TIME: LazyLock<Option<Regex>> =
+        LazyLock::new(|| Regex::new(r"(?:^|\s)\d\d:\d\d:\d\d(?:[.,\s]|$)").ok());
+    // One such line may be the time of the answer itself, which some devices print above it.
+    let has_time = |line: &&str| TIME.as_ref().is_some_and(|time| time.is_match(line));
+    if all.is_empty() && text.lines().filter(has_time).nth(1).is_some() {
         return Err(
             "it holds times, and none of its lines is a message as they are on this platform".to_owned()
         );
@@ -122,7 +127,7 @@ fn message(found: &Captures<'_>) -> Message {
         _ => rest.to_owned(),
     };
     let topics = named("topics");
-    let of_topics = || topics.into_iter().flat_map(|topics| topics.split(',')).find_map(Severity::of);
+    let of_topics = || topics.into_iter().flat_map(|topics| topics.split(',')).filter_map(Severity::of).min();
     let time = [named("date"), named("time")].into_iter().flatten().collect::<Vec<_>>().join(" ");
     let time = time.trim_matches(['*', '.', ':', ' ']).to_owned();
     Message {

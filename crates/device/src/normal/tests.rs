@@ -17,6 +17,10 @@ fn every_template_parses_and_every_intent_has_its_own() {
             let needs = matches!(intent, Intent::Interfaces | Intent::Interface | Intent::Routes);
             let has = by.template.as_ref().is_some_and(|name| template(name).is_some());
             assert_eq!(needs, has, "{}: {intent:?}", platform.name);
+            for command in &by.before {
+                let class = platform.classify(command).map(|classed| classed.class.as_str());
+                assert!(matches!(class, Ok("show" | "exec")), "{}: {command}: {class:?}", platform.name);
+            }
             for command in by.and.iter().chain([&by.command]) {
                 let command = command.replace("{}", "eth0");
                 let classed = platform
@@ -107,6 +111,11 @@ fn messages_of_several_vendors_are_read() {
             Some(Severity::Warning),
             "IFNET/4/LINK_STATE(l)[0]:down",
         ),
+        (
+            "%Nov 27 21:00:00:123 2026 sw1 IFNET/5/LINK_UPDOWN: GE1/0/1 is up.",
+            Some(Severity::Notice),
+            "IFNET/5/LINK_UPDOWN: GE1/0/1 is up.",
+        ),
         ("Nov 27 21:00:00 r1 sshd[1]: Accepted", None, "sshd[1]: Accepted"),
     ];
     for (line, severity, text) in cases {
@@ -115,7 +124,8 @@ fn messages_of_several_vendors_are_read() {
         assert!(message.timestamp.is_some(), "{line}");
     }
     assert_eq!(messages("Syslog logging: enabled (0 messages dropped)"), Ok(Vec::new()));
-    assert!(messages("what happened at 21:00:00 is not known").is_err());
+    assert_eq!(messages("Wed Nov 27 21:00:00.123 UTC\nLog Buffer (2097152 bytes):\n"), Ok(Vec::new()));
+    assert!(messages("what happened at 21:00:00 is not known\nnor at 21:00:01\n").is_err());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The files of platforms.
+//! The files of platforms, as the build leaves them: with what they take over, and without what tells them apart.
 
 use std::collections::BTreeMap;
 
@@ -18,13 +18,6 @@ pub(super) struct Definition {
     pub(super) name: String,
     /// For people.
     pub(super) title: String,
-    /// The one that it takes over from; it was merged in before.
-    #[serde(default)]
-    #[expect(dead_code, reason = "it is followed before the definition has its type")]
-    like: Option<String>,
-    /// Names that others give it.
-    #[serde(default)]
-    pub(super) aliases: Vec<String>,
     /// Its name in the index of ntc-templates; its own where it is left out.
     templates: Option<String>,
     /// How commands are run.
@@ -70,22 +63,9 @@ pub(super) struct Definition {
     /// Patterns of lines of a configuration that change without anyone changing it.
     #[serde(default)]
     volatile: Vec<String>,
-    /// What tells that a device is of this platform. None of it is taken over.
-    #[serde(default)]
-    pub(super) detect: Vec<SignDefinition>,
     /// Patterns of lines that hold a secret, each with a group for the secret.
     #[serde(default)]
     secrets: Vec<String>,
-}
-
-/// What a device of a platform answers, and others do not.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct SignDefinition {
-    /// What it is asked; harmless wherever it is typed.
-    pub(super) ask: String,
-    /// The pattern that a line of the answer fits.
-    pub(super) line: String,
 }
 
 /// How commands are run.

@@ -15,6 +15,12 @@ use super::definition::compiled;
 /// The longest command, in bytes.
 pub(crate) const COMMAND_BYTES_MAX: usize = 1000;
 
+/// What acts behind a `|` on some command line or other.
+const ACTING: &[&str] = &[
+    "append", "bash", "cat", "copy", "email", "file", "ftp", "less", "more", "redirect", "repeat", "run",
+    "save", "scp", "sftp", "sh", "tail", "tee", "tftp", "vi", "vim", "watch",
+];
+
 /// What begins another command, goes somewhere else or asks for help as it is typed.
 const REFUSED: &str = "`;&<>\\?";
 
@@ -70,6 +76,10 @@ pub(crate) enum Refused {
     UnknownFilter(String, String),
     #[error("the filter {0:?} writes somewhere or runs something")]
     Filter(String),
+    #[error("the filter {0:?} takes one word here, and no path or option")]
+    FilterWords(String),
+    #[error("{0:?} does more than show, or does not end")]
+    Trap(String),
     #[error("{0:?} is refused: {1}")]
     Never(String, String),
 }
@@ -91,6 +101,10 @@ pub(super) struct GrammarDefinition {
     /// `reads` says: for command lines whose verb stands at the end.
     #[serde(default)]
     acts: Vec<String>,
+    /// Patterns of whole commands, without their filters, that do more than show although their first word shows: they
+    /// write a file, follow a log, set something back.
+    #[serde(default)]
+    traps: Vec<String>,
     /// Beginnings of commands that are never sent, and why. Each word of one is met by all that it begins with. Nothing
     /// as the reason takes back what was taken over.
     #[serde(default)]
@@ -108,6 +122,8 @@ pub(super) struct GrammarDefinition {
 enum Filter {
     /// It lets through a part of the output.
     Passes,
+    /// It does so with one word; with a path or an option it does more.
+    Bare,
     /// It writes, sends or runs something, or never ends.
     Acts,
 }
@@ -120,6 +136,7 @@ pub(crate) struct Grammar {
     lead: Vec<String>,
     reads: Vec<Regex>,
     acts: Vec<String>,
+    traps: Vec<Regex>,
     never: Vec<(Vec<String>, String)>,
     filters: BTreeMap<String, Filter>,
     refused: String,
@@ -136,6 +153,7 @@ impl Grammar {
             lead: definition.lead.clone(),
             reads: definition.reads.iter().map(read).collect::<Result<_, _>>()?,
             acts: definition.acts.clone(),
+            traps: definition.traps.iter().map(read).collect::<Result<_, _>>()?,
             never: definition.never.iter().filter_map(never).collect(),
             filters: definition.filters.clone(),
             refused: format!("{REFUSED}{}", definition.refused),
@@ -175,8 +193,8 @@ impl Grammar {
         Ok(())
     }
 
-    /// The command and what it is piped through. A `|` without a blank on either side is part of a pattern, unless what
-    /// follows may be a filter.
+    /// The command and what it is piped through. A `|` without a blank on either side is part of a filter's pattern, unless
+    /// what follows may be a filter, or is a word that elsewhere is one that acts.
     fn stages(&self, command: &str) -> Vec<String> {
         let mut stages = vec![String::new()];
         let pieces: Vec<&str> = command.split('|').collect();
@@ -188,6 +206,8 @@ impl Grammar {
                     || before.trim().is_empty()
                     || piece.starts_with(' ')
                     || first.is_empty()
+                    || stages.len() == 1
+                    || ACTING.contains(&first.as_str())
                     || self
                         .filters
                         .keys()
@@ -231,8 +251,18 @@ impl Grammar {
         if let Some((never, why)) = self.never.iter().find(|(never, _)| met(never)) {
             return Err(Refused::Never(never.join(" "), why.clone()));
         }
+        if self
+            .traps
+            .iter()
+            .any(|trap| trap.is_match(expanded.as_bytes()) || trap.is_match(as_typed.as_bytes()))
+        {
+            return Err(Refused::Trap(expanded));
+        }
         let only_shows = |text: &str| self.reads.iter().any(|read| read.is_match(text.as_bytes()));
-        let is_acting = |word: &str| self.acts.iter().any(|act| is_beginning(word, act));
+        let is_acting = |word: &str| {
+            let whole = word.split('-').next().unwrap_or_default();
+            self.acts.iter().any(|act| is_beginning(word, act) || whole.eq_ignore_ascii_case(act))
+        };
         // Where the path of a command may be typed as one word, each of its parts is a word.
         let acts = words.iter().flat_map(|word| word.split('/')).any(is_acting);
         match !acts && (only_shows(&expanded) || only_shows(&as_typed)) {
@@ -252,7 +282,13 @@ impl Grammar {
         };
         match self.filters[filter] {
             Filter::Acts => Err(Refused::Filter(filter.clone())),
-            Filter::Passes => {
+            Filter::Bare
+                if words.len() > 2
+                    || words.iter().any(|word| word.starts_with('-') || word.contains('/')) =>
+            {
+                Err(Refused::FilterWords(filter.clone()))
+            }
+            Filter::Passes | Filter::Bare => {
                 words[0] = filter;
                 Ok(words.join(" "))
             }

@@ -15,7 +15,11 @@ use std::{
 
 use regex::bytes::Regex;
 
-use self::{definition::Definition, grammar::Grammar};
+use self::{
+    definition::Definition,
+    grammar::Grammar,
+    table::{FILES, File},
+};
 pub(crate) use self::{
     definition::compiled,
     definition::{AskedBy, Channel, ErrorClass, Fill, Intent},
@@ -134,39 +138,46 @@ impl Platform {
 
 /// A platform that is known. Patterns are compiled when it is first used: nobody has devices of every vendor.
 pub(crate) struct Known {
-    definition: Definition,
+    file: &'static File,
     platform: OnceLock<Arc<Platform>>,
 }
 
 impl Known {
     /// Its name.
-    pub(crate) fn name(&self) -> &str {
-        &self.definition.name
+    pub(crate) fn name(&self) -> &'static str {
+        self.file.name
     }
 
     /// Its name, what it is, and the names that others give it.
-    pub(crate) fn names(&self) -> (&str, &str, Vec<&str>) {
-        let aliases = self.definition.aliases.iter().map(String::as_str).collect();
-        (&self.definition.name, &self.definition.title, aliases)
+    pub(crate) fn names(&self) -> (&'static str, &'static str, &'static [&'static str]) {
+        (self.file.name, self.file.title, self.file.aliases)
     }
 
     /// It, ready to be used.
     pub(crate) fn platform(&self) -> &Arc<Platform> {
-        self.platform.get_or_init(|| match self.definition.compile() {
+        self.platform.get_or_init(|| match self.compile() {
             Ok(platform) => Arc::new(platform),
             // The files are part of the program, and a test compiles them all.
             Err(error) => unreachable!("{} does not compile: {error}", self.name()),
         })
     }
+
+    fn compile(&self) -> Result<Platform, String> {
+        let definition: Definition =
+            serde_json::from_str(self.file.text).map_err(|error| error.to_string())?;
+        definition.compile()
+    }
 }
 
 /// Every platform, by its name and by the names that others give it.
-pub(crate) fn known() -> &'static BTreeMap<String, Arc<Known>> {
-    static KNOWN: OnceLock<BTreeMap<String, Arc<Known>>> = OnceLock::new();
-    KNOWN.get_or_init(|| match table::read(table::FILES) {
-        Ok(platforms) => platforms,
-        // As above.
-        Err(error) => unreachable!("a platform that is built in does not read: {error}"),
+pub(crate) fn known() -> &'static BTreeMap<&'static str, Arc<Known>> {
+    static KNOWN: OnceLock<BTreeMap<&'static str, Arc<Known>>> = OnceLock::new();
+    KNOWN.get_or_init(|| {
+        let named = |file: &'static File| {
+            let known = Arc::new(Known { file, platform: OnceLock::new() });
+            file.aliases.iter().copied().chain([file.name]).map(move |name| (name, Arc::clone(&known)))
+        };
+        FILES.iter().flat_map(named).collect()
     })
 }
 

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use regex::bytes::Regex;
 
-use super::{Platform, compiled, known};
+use super::{Platform, compiled, table::FILES};
 
 /// What a device of one platform answers.
 #[derive(Debug)]
@@ -28,11 +28,9 @@ impl Sign {
 pub(crate) fn signs() -> &'static [Sign] {
     static SIGNS: OnceLock<Vec<Sign>> = OnceLock::new();
     SIGNS.get_or_init(|| {
-        let of_own_name = known().iter().filter(|(name, known)| name.as_str() == known.name());
-        let all = of_own_name
-            .flat_map(|(_, known)| known.definition.detect.iter().map(move |sign| (known.name(), sign)));
-        all.map(|(platform, sign)| match compiled(&sign.line) {
-            Ok(line) => Sign { platform, ask: &sign.ask, line },
+        let all = FILES.iter().flat_map(|file| file.signs.iter().map(move |sign| (file.name, sign)));
+        all.map(|(platform, (ask, line))| match compiled(line) {
+            Ok(line) => Sign { platform, ask, line },
             // The files are part of the program, and a test compiles them all.
             Err(error) => unreachable!("{platform}: {error}"),
         })

@@ -23,7 +23,7 @@ use self::{
     exchange::{Exchange, Purpose},
     screen::Screen,
 };
-use crate::platform::{ErrorClass, Fill, Platform, compiled};
+use crate::platform::{Dialog, ErrorClass, Fill, Platform, compiled};
 
 /// How long a line that is a prompt by its shape, but not the learned one, must stand before it counts.
 const SETTLE: Duration = Duration::from_millis(300);
@@ -322,6 +322,11 @@ impl Session {
         if line.is_empty() {
             return None;
         }
+        // A question of the login may look like a prompt.
+        let is_question = |dialog: &Dialog| dialog.prompt.is_match(line.trim_end().as_bytes());
+        if exchange.purpose == Purpose::Login && self.platform.dialog.iter().any(is_question) {
+            return None;
+        }
         // A prompt that is still to be taken away is the one before the answer.
         let is_early = self.platform.early_prompt
             && exchange.line.is_some()
@@ -344,6 +349,8 @@ impl Session {
             // Nothing was echoed, or the line is still the one that was typed on.
             (_, exchange::Answered::Perhaps) => SETTLE_WITHOUT_ECHO,
             (Some(known), exchange::Answered::Yes) if is_like(known) && !may_go_on(known) => Duration::ZERO,
+            // A sign alone may be the beginning of a line of a banner.
+            (None, exchange::Answered::Yes) if !line.contains(char::is_alphanumeric) => SETTLE,
             (None, exchange::Answered::Yes) => Duration::ZERO,
             (Some(_), exchange::Answered::Yes) => SETTLE,
         };

@@ -215,8 +215,8 @@ impl Perform for Page {
     }
 
     fn esc_dispatch(&mut self, intermediates: &[u8], _ignore: bool, byte: u8) {
-        // The next line.
-        if intermediates.is_empty() && byte == b'E' {
+        // The next line, also where the screen scrolls for it.
+        if intermediates.is_empty() && matches!(byte, b'D' | b'E') {
             self.end_line();
         }
     }

@@ -147,7 +147,7 @@ fn platforms(out: &Out) {
     let lines = all
         .iter()
         .map(|(name, title, aliases)| vec![(*name).to_owned(), (*title).to_owned(), aliases.join(", ")]);
-    let row = |(name, title, aliases): &(&str, &str, Vec<&str>)| json!({ "name": name, "title": title, "aliases": aliases });
+    let row = |(name, title, aliases): &(&str, &str, &[&str])| json!({ "name": name, "title": title, "aliases": aliases });
     out.table(&["platform", "what it is", "also known as"], lines.collect(), &all.iter().map(row).collect());
 }
 

@@ -58,7 +58,7 @@ C       192.0.2.0/30 is directly connected, port3
         "10.0.0.0/8 - Null static 254/0",
         "10.1.0.0/16 192.0.2.2 port3 ospf 110/20",
         "10.2.0.0/16 192.0.2.2 port3 ospf 110/3",
-        "10.3.0.0/16 198.51.100.1 to-hub static 10/0",
+        "10.3.0.0/16 - to-hub static 10/0",
         "10.4.0.0/16 192.0.2.9 port3 bgp 200/0",
         "192.0.2.0/30 - port3 connected 0/0",
     ];
@@ -123,7 +123,13 @@ total routes shown: 8
     let routes = routes(platform, "paloalto_panos_routes", table).unwrap();
     assert_eq!((routes[0].vrf.as_deref(), routes[6].vrf.as_deref()), (Some("edge"), Some("guests")));
     // Two tables with a default route each have no route of equal cost.
-    assert_eq!(analysis(&routes).equal_cost, BTreeMap::new());
+    let analysis = analysis(&routes);
+    assert_eq!(analysis.equal_cost, BTreeMap::new());
+    assert_eq!(analysis.default_routes, ["203.0.113.1 in edge", "198.51.100.1 in guests"]);
+    assert_eq!(analysis.discarded, ["10.0.0.0/8 in edge"]);
+    let missing = analysis.missing_next_hops.iter().map(|one| one.network.as_str());
+    // Of the guests no network is connected, so nothing is said of theirs.
+    assert_eq!(missing.collect::<Vec<_>>(), ["0.0.0.0/0 in edge"]);
     let interfaces = "\
 total configured hardware interfaces: 4
 
@@ -143,7 +149,7 @@ name                id    vsys zone             forwarding               tag    
 ------------------- ----- ---- ---------------- ------------------------ ------ ------------------
 ethernet1/1         16    1    outside          vr:edge                  0      203.0.113.2/30
 ethernet1/2         17    1                     vr:edge                  0      N/A
-ae1.100             132   1    inside           vr:edge                  100    10.67.204.2/23
+ae1.100             132   1    Guest LAN        vr:edge                  100    10.67.204.2/23
                                                                                 10.67.206.2/23
 ";
     let wanted = [
@@ -338,6 +344,8 @@ fn of_routeros() {
  1  As   dst-address=10.2.0.0/16 routing-table=guests pref-src="" gateway=192.0.2.2 immediate-gw=192.0.2.2%ether3 distance=1 scope=30 target-scope=10
  2  As   dst-address=10.0.0.0/8 routing-table=main pref-src="" gateway="" blackhole distance=254 scope=30
    DAc   dst-address=192.0.2.0/30 routing-table=main gateway=ether3 immediate-gw=ether3 distance=0 scope=10 local-address=192.0.2.1%ether3
+   DAc   dst-address=198.51.100.0/30 routing-table=main gateway=LAN guests immediate-gw=LAN guests distance=0 scope=10
+   DAv + dst-address=10.4.0.0/16 routing-table=main gateway=pppoe1,pppoe2 immediate-gw=pppoe1,pppoe2 distance=1 scope=30
    DAo + dst-address=10.3.0.0/16 routing-table=main gateway=192.0.2.2%ether3 immediate-gw=192.0.2.2%ether3 distance=110 scope=20 target-scope=10
 "#;
     let wanted = [
@@ -345,6 +353,9 @@ fn of_routeros() {
         "10.1.0.0/16 192.0.2.2 ether3 static 1/-",
         "10.0.0.0/8 nowhere - static 254/-",
         "192.0.2.0/30 - ether3 connected 0/0",
+        "198.51.100.0/30 - LAN guests connected 0/0",
+        "10.4.0.0/16 - pppoe2 vpn 1/-",
+        "10.4.0.0/16 - pppoe1 vpn 1/-",
         "10.3.0.0/16 192.0.2.2 ether3 ospf 110/-",
     ];
     assert_eq!(routes_of("mikrotik_routeros", seven), wanted);
@@ -390,7 +401,7 @@ jan/02/2026 00:00:12 system,info router rebooted
         log_of(log),
         [
             "jan/02/2026 00:00:12 Informational system,info router rebooted",
-            "2026-11-28 05:00:01 Error system,error,critical login failure for user ops from 192.0.2.9 via ssh",
+            "2026-11-28 05:00:01 Critical system,error,critical login failure for user ops from 192.0.2.9 via ssh",
             "06:00:01 Informational interface,info ether1 link up (speed 1G, full duplex)",
         ]
     );

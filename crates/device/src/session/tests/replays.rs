@@ -52,6 +52,11 @@ fn lacking(platform: &Platform, replay: &Replay) -> Vec<String> {
     if !replay.commands.iter().any(|asked| asked.text.as_ref().is_some_and(|text| !text.is_empty())) {
         lacking.push("no command prints something".to_owned());
     }
+    for asked in &replay.commands {
+        if asked.text.is_none() && asked.error.is_none() {
+            lacking.push(format!("it does not say what comes of {:?}", asked.run));
+        }
+    }
     if !platform.pagers.is_empty() && replay.commands.iter().all(|asked| asked.pages.is_empty()) {
         lacking.push("no output is paged".to_owned());
     }

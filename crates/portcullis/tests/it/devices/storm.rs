@@ -138,7 +138,11 @@ fn judged(answer: &Value, calm: &BTreeMap<(String, String), String>) -> (usize, 
             };
             looked += 1;
             let wanted = calm.get(&(device.to_owned(), command.to_owned()));
-            if wanted.is_some_and(|wanted| wanted != output) {
+            // Of one that is wrong in some way it is not known what it says, but that it says it of itself.
+            let own = format!("10.255.0.{}/32", device.trim_start_matches('d'));
+            let is_foreign =
+                command == "show ip route" && result["truncated"] == false && !output.contains(&own);
+            if is_foreign || wanted.is_some_and(|wanted| wanted != output) {
                 wrong.push(format!("{device}: {command} was answered with {output:?}"));
             }
         }
