@@ -35,7 +35,7 @@ fn page(text: &str) -> Result<String> {
     let commit = capture(&mut program("git", &["rev-parse", "--short", "HEAD"]))?;
     let rows: Vec<String> = text.lines().map(|line| format!("- {}\n", line.trim())).collect();
     Ok(format!(
-        "# What asking devices costs\n\n`cargo xtask bench --write` at commit {}. Medians of three pairs, each measured \
+        "# What asking devices costs\n\n`bench/textfsm_python.py` and `bench/devices_python.py`, the last steps of `cargo xtask bench --write`, at commit {}. Medians of three pairs, each measured \
          right after the other; clients, devices and their lines share the cores of one machine.\n\n{}",
         commit.trim(),
         rows.concat()
