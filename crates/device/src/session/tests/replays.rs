@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use serde::Deserialize;
 
 use super::*;
-use crate::platform::{ErrorClass, Platform, known};
+use crate::platform::{Channel, ErrorClass, Platform, known};
 
 /// A session that was written down.
 #[derive(Deserialize)]
