@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::TcpStream,
     path::Path,
     process::{Child, Command, Stdio},
 };
@@ -9,7 +10,7 @@ use std::{
 use serde_json::json;
 
 use super::frr::Lab;
-use crate::app::App;
+use crate::app::{App, free_port, until};
 
 /// A row: what it is called, what the server allows, the narrowest profile that speaks it, or what its refusal says.
 struct Row {
@@ -52,7 +53,7 @@ impl Drop for Servers {
     }
 }
 
-fn start(lab: &Lab) -> Servers {
+fn start(lab: &Lab, ports: &[u16]) -> Servers {
     for kind in ["rsa", "dsa"] {
         let made = Command::new("ssh-keygen")
             .args(["-q", "-t", kind, "-N", "", "-f"])
@@ -61,12 +62,7 @@ fn start(lab: &Lab) -> Servers {
             .status();
         assert!(made.unwrap().success(), "ssh-keygen -t {kind}");
     }
-    Servers(ROWS.iter().enumerate().map(|(index, row)| server(lab.dir(), port(lab, index), row)).collect())
-}
-
-fn port(lab: &Lab, index: usize) -> u16 {
-    // Between the ports of one lab and the next there is room for ten; these have a range of their own.
-    30_000 + (lab.port(0) - 28_000) * 2 + u16::try_from(index).unwrap()
+    Servers(ROWS.iter().zip(ports).map(|(row, port)| server(lab.dir(), *port, row)).collect())
 }
 
 fn server(dir: &Path, port: u16, row: &Row) -> Child {
@@ -86,7 +82,7 @@ fn server(dir: &Path, port: u16, row: &Row) -> Child {
     command.spawn().unwrap()
 }
 
-fn configured(lab: &Lab) -> String {
+fn configured(lab: &Lab, ports: &[u16]) -> String {
     let mut text = format!(
         r#"
 data_dir: .
@@ -99,8 +95,7 @@ devices:
 "#,
         lab.dir().display()
     );
-    for (index, row) in ROWS.iter().enumerate() {
-        let port = port(lab, index);
+    for (row, port) in ROWS.iter().zip(ports) {
         for profile in ["modern", "compat", "legacy"] {
             text.push_str(&format!(
                 "    {}-{profile}: {{ host: 127.0.0.1, port: {port}, platform: linux, login: all, algorithms: {profile} }}\n",
@@ -114,18 +109,20 @@ devices:
 #[test]
 fn old_algorithms_are_spoken_where_a_profile_allows_them() {
     let Some(lab) = Lab::without_routers() else { return };
-    let _servers = start(&lab);
-    let app = App::with(|_| configured(&lab));
-    for row in &ROWS {
+    let ports = ROWS.map(|_| free_port());
+    let _servers = start(&lab, &ports);
+    let app = App::with(|_| configured(&lab, &ports));
+    for (row, port) in ROWS.iter().zip(ports) {
         let name = |profile: &str| format!("{}-{profile}", row.name);
         let ask = |profile: &str| {
             app.call("query_device", &json!({ "device_ip": name(profile), "commands": ["uptime"] }))
         };
         match row.profile {
             Ok(profile) => {
-                crate::app::until(row.name, || {
-                    app.cli(&["devices", "trust", &name(profile), "--yes"]).code == 0
-                });
+                // Trusting once is enough; that it listens may take a moment.
+                until(row.name, || TcpStream::connect(("127.0.0.1", port)).is_ok());
+                let trusted = app.cli(&["devices", "trust", &name(profile), "--yes"]);
+                assert_eq!(trusted.code, 0, "{}: {trusted:?}", row.name);
                 let answer = ask(profile);
                 assert!(
                     answer.status == 200 && answer.line().contains("load average"),
