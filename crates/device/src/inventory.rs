@@ -148,16 +148,13 @@ impl Inventory {
         if let Some(device) = self.devices.get(asked) {
             return Some(device);
         }
-        let (host, port) = match asked.rsplit_once(':') {
-            Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, port.parse().ok()),
-            _ => (asked, None),
-        };
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        let has_port = |device: &&Arc<Device>| port.is_none_or(|port: u16| port == device.endpoint.port);
+        let (host, port) = split_port(asked);
+        let port = port.and_then(|port| port.parse::<u16>().ok());
+        let has_port = |device: &&Arc<Device>| port.is_none_or(|port| port == device.endpoint.port);
         if let Some(device) = self.devices.get(host).filter(has_port) {
             return Some(device);
         }
-        let host = Host::of(bare);
+        let host = Host::of(without_brackets(host));
         let mut fits = self.devices.values().filter(|device| host.is(&device.endpoint.host)).filter(has_port);
         // An address that stands for several devices stands for none.
         fits.next().filter(|_| fits.next().is_none())
@@ -167,6 +164,19 @@ impl Inventory {
     pub(crate) fn has_group(&self, name: &str) -> bool {
         self.groups.contains(name)
     }
+}
+
+/// A host, and its port where one is named behind it: `host:port`, `[address]:port`.
+pub(crate) fn split_port(asked: &str) -> (&str, Option<&str>) {
+    match asked.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') || without_brackets(host) != host => (host, Some(port)),
+        _ => (asked, None),
+    }
+}
+
+/// A host without the brackets that addresses of IPv6 have.
+pub(crate) fn without_brackets(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
 /// A host as somebody names it: an address, whichever its spelling, or a name.

@@ -332,7 +332,7 @@ pub fn platforms() -> Vec<(&'static str, &'static str, &'static [&'static str])>
 /// The name that a platform has here, by any of its names.
 #[must_use]
 pub fn platform_name(name: &str) -> Option<&'static str> {
-    platform::resolved(name).map(|known| known.names().0)
+    platform::resolved(name).map(|known| known.name())
 }
 
 impl Devices {

@@ -10,7 +10,7 @@ use crate::{
     Room,
     detect::UNKNOWN,
     error::DeviceError,
-    inventory::{Credential, Device, proof},
+    inventory::{Credential, Device, proof, split_port, without_brackets},
     platform::{self, Platform},
     tools::{QUERY_AS, TRUST},
 };
@@ -50,16 +50,11 @@ impl Outside {
 
     /// Where a host is, `host` or `host:port`, in the one way that it is written here: an address in its shortest form, a name
     /// in small letters. None where it may not be asked. A name counts only as it stands in the configuration: what it
-    /// leads to is not looked at. Another port than 22 counts only
-    /// where `outside_ports` has it.
+    /// leads to is not looked at. Another port than 22 counts only where `outside_ports` has it.
     pub(crate) fn endpoint(&self, asked: &str) -> Option<Endpoint> {
-        let (host, port) = match asked.rsplit_once(':') {
-            Some((host, port)) if !host.contains(':') || (host.starts_with('[') && host.ends_with(']')) => {
-                (host, self.port(port)?)
-            }
-            _ => (asked, SSH_PORT),
-        };
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let (host, port) = split_port(asked);
+        let port = port.map_or(Some(SSH_PORT), |port| self.port(port))?;
+        let bare = without_brackets(host);
         let host = match bare.parse::<IpAddr>() {
             Ok(address) => {
                 let address = address.to_canonical();

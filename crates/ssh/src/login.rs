@@ -29,9 +29,6 @@ use crate::{
 /// How often a server may ask more questions in one keyboard-interactive login (RFC 4256).
 const QUESTIONS_MAX: usize = 8;
 
-/// The year 10000, in milliseconds since 1970: no time is written beyond it.
-const END_OF_TIME_MS: i64 = 253_402_300_800_000;
-
 /// A user and what proves that it is us. Methods are tried in the order: keys, agent, password.
 #[derive(Clone, Default)]
 pub struct Login {
@@ -101,10 +98,11 @@ fn unread(error: &keys::Error, has_passphrase: bool) -> String {
 /// A certificate as it is called among the methods that were tried. The other side goes by its own clock; when it may be
 /// used is told for whoever asks why it was refused.
 fn called(certificate: &Certificate) -> String {
-    // A time that is out of all reach is none: certificates without an end have the last number there is.
+    // A time that cannot be written is none: certificates without an end have the last number there is.
     let at = |unix_s: u64| {
         let unix_ms = i64::try_from(unix_s).ok()?.checked_mul(1000)?;
-        (unix_ms < END_OF_TIME_MS).then(|| Timestamp::from_unix_ms(unix_ms).to_string())
+        let at = Timestamp::from_unix_ms(unix_ms);
+        (at.unix_ms() == unix_ms).then(|| at.to_string())
     };
     match (at(certificate.valid_after()), at(certificate.valid_before())) {
         (Some(from), Some(to)) => format!("certificate (valid from {from} to {to})"),
@@ -184,8 +182,8 @@ impl Login {
         let mut trouble = None;
         if let Some(socket) = self.agent.as_ref().filter(|_| takes_keys(&tried, &left)) {
             match self.by_agent(handle, socket, &mut left, &mut tried, route).await {
-                Ok(Tried::In) => return Ok(()),
-                Ok(Tried::Out(methods)) => left = methods,
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
                 // An agent that is not there stands in the way of nothing else.
                 Err(error) => trouble = Some(error),
             }
@@ -246,7 +244,8 @@ impl Login {
         result.map(Into::into)
     }
 
-    /// Tries what an agent holds, keys and certificates, one after the other.
+    /// Tries what an agent holds, keys and certificates, one after the other; whether one of them was taken. What the other
+    /// side would take then is noted also where the agent fails on the way.
     async fn by_agent(
         &self,
         handle: &mut Handle<Client>,
@@ -254,7 +253,7 @@ impl Login {
         left: &mut MethodSet,
         tried: &mut Vec<String>,
         route: &Route<'_>,
-    ) -> Result<Tried, SshError> {
+    ) -> Result<bool, SshError> {
         let cannot = |why: String| SshError::BadKey { what: format!("the agent {}", socket.display()), why };
         let mut agent = AgentClient::connect_uds(socket).await.map_err(|e| cannot(e.to_string()))?;
         let identities = agent.request_identities().await.map_err(|e| cannot(e.to_string()))?;
@@ -274,17 +273,17 @@ impl Login {
                 }
             };
             match result {
-                Ok(AuthResult::Success) => return Ok(Tried::In),
+                Ok(AuthResult::Success) => return Ok(true),
                 Ok(AuthResult::Failure { remaining_methods, .. }) => *left = remaining_methods,
                 // The other side has hung up, as many do after some attempts.
-                Err(AgentAuthError::Send(_)) => return Ok(Tried::Out(MethodSet::empty())),
+                Err(AgentAuthError::Send(_)) => *left = MethodSet::empty(),
                 Err(error) => return Err(cannot(error.to_string())),
             }
             if !left.contains(&MethodKind::PublicKey) {
                 break;
             }
         }
-        Ok(Tried::Out(left.clone()))
+        Ok(false)
     }
 
     /// Sends the password once: by the method `password` where the other side takes that, or else as the answer to what it

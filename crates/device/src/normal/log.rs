@@ -58,7 +58,7 @@ pub(crate) struct Message {
 }
 
 /// The forms that lines of logs have: the parts `time`, `date`, `severity`, `topics`, `facility`, and `rest`, which is
-/// the message. The first that fits counts.
+/// the message; `goes_on` where it goes on in the next lines, until an empty one. The first that fits counts.
 const FORMS: &[&str] = &[
     // Cisco: `*Mar  1 00:00:01.123 UTC: %SYS-5-CONFIG_I: text`, also after a year, a sequence number or a host.
     r"^(?:\d+: )?(?P<time>.*?)[:\s]*%(?P<facility>[A-Z][\w\-]*)-(?:\w+-)?(?P<severity>[0-7])-(?P<rest>.*)$",
@@ -67,7 +67,7 @@ const FORMS: &[&str] = &[
     // Huawei: `2026-01-01 00:00:00 host %%01IFNET/4/LINK_STATE(l)[0]:text`.
     r"^(?P<time>.*?)\s+(?:\S+\s+)?%%\d{2}(?P<rest>\w+/(?P<severity>[0-7])/.*)$",
     // SR OS: `115 2026/04/10 16:21:45.072 UTC MINOR: LLDP #2101 Base text`, and the text again in the next line.
-    r"^\d+ (?P<time>\d{4}/\d\d/\d\d \d\d:\d\d:\d\d\S* \S+) (?P<severity>CRITICAL|MAJOR|MINOR|WARNING|INDETERMINATE|CLEARED): (?P<rest>.*)$",
+    r"^\d+ (?P<time>\d{4}/\d\d/\d\d \d\d:\d\d:\d\d\S* \S+) (?P<severity>CRITICAL|MAJOR|MINOR|WARNING|INDETERMINATE|CLEARED): (?P<rest>.*)(?P<goes_on>)$",
     // FortiOS: `1: date=2026-01-01 time=00:00:00 .. level="notice" .. msg="text"`.
     r#"^(?:\d+: )?date=(?P<date>\S+) time=(?P<time>\S+) (?P<rest>.*?\blevel="?(?P<severity>\w+).*)$"#,
     // PAN-OS: `2026/01/01 00:00:00 info     general        general 0  text`.
@@ -79,8 +79,6 @@ const FORMS: &[&str] = &[
     // RFC 3164: `Nov 27 21:00:00 host program[1]: text`, and the same with a time of RFC 3339.
     r"^(?P<time>[A-Z][a-z]{2}\s+\d{1,2} \d{2}:\d{2}:\d{2}|\d{4}-\d{2}-\d{2}T\S+)\s+\S+\s+(?P<rest>.*)$",
 ];
-/// The one of them whose messages go on in the next lines, until an empty one.
-const GOES_ON: usize = 3;
 
 static COMPILED: LazyLock<Vec<Regex>> =
     LazyLock::new(|| FORMS.iter().filter_map(|form| Regex::new(form).ok()).collect());
@@ -92,12 +90,11 @@ pub(crate) fn messages(text: &str) -> Result<Vec<Message>, String> {
     let mut all: Vec<Message> = Vec::new();
     let mut goes_on = false;
     for line in text.lines().map(str::trim) {
-        let found =
-            COMPILED.iter().enumerate().find_map(|(at, form)| Some((at, message(&form.captures(line)?))));
+        let found = COMPILED.iter().find_map(|form| form.captures(line));
         match (found, all.last_mut()) {
-            (Some((at, message)), _) => {
-                goes_on = at == GOES_ON;
-                all.push(message);
+            (Some(found), _) => {
+                goes_on = found.name("goes_on").is_some();
+                all.push(message(&found));
             }
             (None, Some(last)) if goes_on && !line.is_empty() => {
                 last.message.push(' ');
@@ -120,19 +117,19 @@ pub(crate) fn messages(text: &str) -> Result<Vec<Message>, String> {
 
 fn message(found: &Captures<'_>) -> Message {
     let named = |name: &str| found.name(name).map(|text| text.as_str().trim());
-    let (severity, facility) = (named("severity"), named("facility"));
+    let (severity, topics) = (named("severity"), named("topics"));
     let rest = named("rest").unwrap_or_default();
-    let message = match (facility, severity) {
-        (Some(facility), Some(severity)) => format!("%{facility}-{severity}-{rest}"),
+    let message = match (named("facility"), severity, topics) {
+        (Some(facility), Some(severity), _) => format!("%{facility}-{severity}-{rest}"),
+        (_, _, Some(topics)) => format!("{topics} {rest}"),
         _ => rest.to_owned(),
     };
-    let topics = named("topics");
     let of_topics = || topics.into_iter().flat_map(|topics| topics.split(',')).filter_map(Severity::of).min();
     let time = [named("date"), named("time")].into_iter().flatten().collect::<Vec<_>>().join(" ");
     let time = time.trim_matches(['*', '.', ':', ' ']).to_owned();
     Message {
         timestamp: (!time.is_empty()).then_some(time),
         severity: severity.and_then(Severity::of).or_else(of_topics),
-        message: topics.map_or(message.clone(), |topics| format!("{topics} {message}")),
+        message,
     }
 }

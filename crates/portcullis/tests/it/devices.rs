@@ -13,6 +13,13 @@ use serde_json::{Value, json};
 use self::frr::Lab;
 use crate::app::{App, until};
 
+/// A server whose human and whose agent may do everything, up to its `devices`.
+const EVERYTHING: &str = r#"data_dir: .
+principals: { local: { kind: human, owner: operations, roles: [all] }, agent: { kind: agent, owner: operations, roles: [all] } }
+roles: { all: { allow: ["*", "group:admin"] } }
+bootstrap: { keys: [{ label: agent, principal: agent, show: key, rate_per_minute: 10000 }] }
+"#;
+
 /// A server that knows the routers of a lab, and more of them that are wrong in some way.
 fn configured(lab: &Lab) -> String {
     let [one, two, vty, tcli, bird] = [1, 2, 9, 8, 7].map(|number| lab.port(number));

@@ -1,6 +1,23 @@
 //! Processes, as the kernel counts them.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Child};
+
+/// A process that ends with the test that started it.
+pub(crate) struct Running(pub(crate) Child);
+
+impl Running {
+    /// Ends it, and waits until it has.
+    pub(crate) fn end(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
 
 /// The ids of the living processes that have this home: a server of a test, and all that comes of it.
 pub(crate) fn at_home(home: &Path) -> Vec<u32> {

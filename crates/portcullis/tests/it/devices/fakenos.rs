@@ -2,12 +2,13 @@
 
 use std::{
     io::{BufRead as _, BufReader},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
 use serde_json::{Map, Value, json};
 
-use crate::app::App;
+use super::EVERYTHING;
+use crate::{app::App, procs::Running};
 
 const SCRIPT: &str = include_str!("fakenos.py");
 const FIRST_PORT: u16 = 27_000;
@@ -16,36 +17,20 @@ const FIRST_PORT: u16 = 27_000;
 /// closes the connection at its first command (netmiko gets no further on either).
 const CANNOT: [&str; 2] = ["mikrotik-routeros", "yamaha"];
 
-struct Devices(Child);
-
-impl Drop for Devices {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn start(python: &str) -> (Devices, Map<String, Value>) {
+fn start(python: &str) -> (Running, Map<String, Value>) {
     let port = FIRST_PORT + u16::try_from(std::process::id() % 20).unwrap() * 50;
     let mut command = Command::new(python);
     command.args(["-c", SCRIPT, &port.to_string()]).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    (Devices(child), serde_json::from_str(&line).unwrap())
+    (Running(child), serde_json::from_str(&line).unwrap())
 }
 
 fn configured(devices: &Map<String, Value>) -> String {
-    let mut text = r#"
-data_dir: .
-principals: { local: { kind: human, owner: operations, roles: [all] }, agent: { kind: agent, owner: operations, roles: [all] } }
-roles: { all: { allow: ["*", "group:admin"] } }
-bootstrap: { keys: [{ label: agent, principal: agent, show: key, rate_per_minute: 10000 }] }
-devices:
-  logins: { all: { user: user, password: "${NO_SUCH:-user}", enable: "${NO_SUCH:-user}" } }
-  inventory:
-"#
-    .to_owned();
+    let mut text = format!(
+        "{EVERYTHING}devices:\n  logins: {{ all: {{ user: user, password: \"${{NO_SUCH:-user}}\", enable: \"${{NO_SUCH:-user}}\" }} }}\n  inventory:\n"
+    );
     for (name, device) in devices {
         let (port, platform) = (&device["port"], device["platform"].as_str().unwrap());
         text.push_str(&format!(

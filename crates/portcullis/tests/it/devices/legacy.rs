@@ -4,13 +4,16 @@ use std::{
     fs,
     net::TcpStream,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
 use serde_json::json;
 
-use super::frr::Lab;
-use crate::app::{App, free_port, until};
+use super::{EVERYTHING, frr::Lab, logins::key};
+use crate::{
+    app::{App, free_port, until},
+    procs::Running,
+};
 
 /// A row: what it is called, what the server allows, the narrowest profile that speaks it, or what its refusal says.
 struct Row {
@@ -41,31 +44,14 @@ const ROWS: [Row; 11] = [
     ),
 ];
 
-/// The servers. They end when they are dropped.
-struct Servers(Vec<Child>);
-
-impl Drop for Servers {
-    fn drop(&mut self) {
-        for server in &mut self.0 {
-            let _ = server.kill();
-            let _ = server.wait();
-        }
-    }
-}
-
-fn start(lab: &Lab, ports: &[u16]) -> Servers {
+fn start(lab: &Lab, ports: &[u16]) -> Vec<Running> {
     for kind in ["rsa", "dsa"] {
-        let made = Command::new("ssh-keygen")
-            .args(["-q", "-t", kind, "-N", "", "-f"])
-            .arg(lab.dir().join(kind))
-            .stderr(Stdio::null())
-            .status();
-        assert!(made.unwrap().success(), "ssh-keygen -t {kind}");
+        key(&lab.dir().join(kind), kind, "");
     }
-    Servers(ROWS.iter().zip(ports).map(|(row, port)| server(lab.dir(), *port, row)).collect())
+    ROWS.iter().zip(ports).map(|(row, port)| server(lab.dir(), *port, row)).collect()
 }
 
-fn server(dir: &Path, port: u16, row: &Row) -> Child {
+fn server(dir: &Path, port: u16, row: &Row) -> Running {
     let file = dir.join(format!("{}.conf", row.name));
     let dir = dir.display();
     let keys = match row.name {
@@ -79,20 +65,12 @@ fn server(dir: &Path, port: u16, row: &Row) -> Child {
     fs::write(&file, text).unwrap();
     let mut command = Command::new("/usr/sbin/sshd");
     command.arg("-D").arg("-f").arg(file).stderr(Stdio::null()).stdout(Stdio::null());
-    command.spawn().unwrap()
+    Running(command.spawn().unwrap())
 }
 
 fn configured(lab: &Lab, ports: &[u16]) -> String {
     let mut text = format!(
-        r#"
-data_dir: .
-principals: {{ local: {{ kind: human, owner: operations, roles: [all] }}, agent: {{ kind: agent, owner: operations, roles: [all] }} }}
-roles: {{ all: {{ allow: ["*", "group:admin"] }} }}
-bootstrap: {{ keys: [{{ label: agent, principal: agent, show: key, rate_per_minute: 10000 }}] }}
-devices:
-  logins: {{ all: {{ user: pclab, password: {{ file: "{}/password" }} }} }}
-  inventory:
-"#,
+        "{EVERYTHING}devices:\n  logins: {{ all: {{ user: pclab, password: {{ file: \"{}/password\" }} }} }}\n  inventory:\n",
         lab.dir().display()
     );
     for (row, port) in ROWS.iter().zip(ports) {

@@ -4,26 +4,17 @@ use std::{
     fs,
     net::TcpStream,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
 use serde_json::json;
 
-use super::frr::Lab;
+use super::{EVERYTHING, frr::Lab};
 use crate::{
     app::{App, alone, free_port, until},
     http::Answer,
+    procs::Running,
 };
-
-/// A process that ends when this is dropped.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// A server with a host key and a log of its own.
 struct Door {
@@ -73,7 +64,7 @@ impl Door {
 }
 
 /// Makes a key; its public half.
-fn key(file: &Path, kind: &str, passphrase: &str) -> String {
+pub(super) fn key(file: &Path, kind: &str, passphrase: &str) -> String {
     keygen(&["-t", kind, "-N", passphrase, "-f", file.to_str().unwrap()]);
     public(file)
 }
@@ -98,18 +89,8 @@ fn authorized(lab: &Lab, keys: &[&str]) -> String {
 
 /// A configuration with these logins, and devices each at a port, with a login and perhaps more.
 fn configured(lab: &Lab, logins: &[(&str, String)], devices: &[(&str, u16, &str, &str)]) -> String {
-    let mut text = format!(
-        r#"
-data_dir: .
-principals: {{ local: {{ kind: human, owner: operations, roles: [all] }}, agent: {{ kind: agent, owner: operations, roles: [all] }} }}
-roles: {{ all: {{ allow: ["*", "group:admin"] }} }}
-bootstrap: {{ keys: [{{ label: agent, principal: agent, show: key, rate_per_minute: 10000 }}] }}
-devices:
-  known_hosts: "{}/known_hosts"
-  logins:
-"#,
-        lab.dir().display()
-    );
+    let mut text =
+        format!("{EVERYTHING}devices:\n  known_hosts: \"{}/known_hosts\"\n  logins:\n", lab.dir().display());
     for (name, proof) in logins {
         text.push_str(&format!("    {name}: {{ user: pclab, {proof} }}\n"));
     }

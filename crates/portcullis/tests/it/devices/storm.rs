@@ -5,7 +5,7 @@ use std::{
     fs,
     net::TcpStream,
     path::PathBuf,
-    process::{Child, Stdio},
+    process::Stdio,
     sync::{
         Mutex,
         atomic::{AtomicBool, Ordering},
@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use crate::{
     app::{App, free_port, program, until},
     battery::{self, Dice},
+    procs::Running,
 };
 
 /// How many devices there are. The last ones are good.
@@ -30,9 +31,9 @@ const CALLERS: usize = 6;
 const COMMANDS: &[&str] =
     &["show version", "show ip route", "show running-config", "show ip interface brief"];
 
-/// A process of emulated devices. It is ended when it is dropped.
+/// A process of emulated devices.
 struct Emulated {
-    process: Child,
+    process: Running,
     port: u16,
     home: PathBuf,
 }
@@ -43,7 +44,7 @@ impl Emulated {
         Self { process, port, home }
     }
 
-    fn run(home: &std::path::Path, port: u16) -> Child {
+    fn run(home: &std::path::Path, port: u16) -> Running {
         let mut command = program(home);
         let (count, port_text) = (DEVICES.to_string(), port.to_string());
         command.args(["lab", "--count", &count, "--port", &port_text, "--listen", "127.0.79.1"]);
@@ -52,23 +53,15 @@ impl Emulated {
         for (at, fault) in FAULTS.iter().enumerate() {
             command.args(["--fault", &format!("{}={fault}", at + 1)]);
         }
-        let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let process = Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
         until("the devices are there", || TcpStream::connect(("127.0.79.1", port)).is_ok());
         process
     }
 
     /// Ends all of them in the middle of whatever they do, and starts them again.
     fn break_down(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
+        self.process.end();
         self.process = Self::run(&self.home, self.port);
-    }
-}
-
-impl Drop for Emulated {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 
