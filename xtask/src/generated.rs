@@ -10,31 +10,6 @@ use crate::{
     shell::{capture, cargo, root},
 };
 
-/// The commands whose help is in `docs/cli.md`, in its order.
-const COMMANDS: &[&str] = &[
-    "",
-    "demo",
-    "serve",
-    "check",
-    "tools",
-    "call",
-    "keys",
-    "keys create",
-    "keys list",
-    "keys revoke",
-    "keys rotate",
-    "audit",
-    "audit tail",
-    "audit verify",
-    "pending",
-    "approve",
-    "deny",
-    "apply",
-    "health",
-    "install",
-    "config",
-];
-
 /// Makes the text of a generated file.
 type Make = fn() -> Result<String>;
 
@@ -99,14 +74,23 @@ fn faults() -> String {
 fn command_line() -> Result<String> {
     let mut page =
         "# The command line\n\nMade by `cargo xtask generate` from `portcullis --help`.\n".to_owned();
-    for command in COMMANDS {
-        let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
-        let help = portcullis(&args)?;
-        let help: Vec<&str> = help.lines().map(str::trim_end).collect();
-        let name = format!("portcullis {command}");
-        let _ = write!(page, "\n## `{}`\n\n```text\n{}\n```\n", name.trim_end(), help.join("\n").trim_end());
-    }
+    add_command(&mut page, &[])?;
     Ok(page)
+}
+
+/// Adds the help of a command, and of those below it.
+fn add_command(page: &mut String, command: &[&str]) -> Result<()> {
+    let help = portcullis(&[command, &["--help"]].concat())?;
+    let help: Vec<&str> = help.lines().map(str::trim_end).collect();
+    let name = [&["portcullis"], command].concat().join(" ");
+    let _ = write!(page, "\n## `{name}`\n\n```text\n{}\n```\n", help.join("\n").trim_end());
+    let listed = help.iter().skip_while(|line| **line != "Commands:").skip(1);
+    // Two blanks stand before a command, and more before what its description goes on with.
+    let listed = listed.map_while(|line| line.strip_prefix("  ")).filter(|line| !line.starts_with(' '));
+    for below in listed.filter_map(|line| line.split(' ').next()).filter(|below| *below != "help") {
+        add_command(page, &[command, &[below]].concat())?;
+    }
+    Ok(())
 }
 
 fn portcullis(args: &[&str]) -> Result<String> {
