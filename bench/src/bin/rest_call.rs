@@ -1,5 +1,6 @@
 //! CPU per call over REST and over MCP with every step on, beside bare axum handlers that parse and answer the same JSON;
-//! memory and start time beside it. Run by `cargo xtask bench`; `--write` keeps the table in bench/RESULTS.md.
+//! memory and start time beside it. Run by `cargo xtask bench`; `--write` keeps the table in bench/RESULTS.md, and
+//! `--proxied` measures nothing but proxied calls.
 #![allow(clippy::print_stdout, reason = "the table is what it is for")]
 
 use std::{
@@ -60,7 +61,8 @@ struct Case<'a> {
     connections: usize,
     /// Calls of a slice.
     calls: usize,
-    ticks: u64,
+    /// Clock ticks of its CPU, and those of them that the kernel took.
+    ticks: [u64; 2],
     wall: Duration,
     /// How long single calls took.
     times: Vec<Duration>,
@@ -69,6 +71,10 @@ struct Case<'a> {
 fn main() -> Result<()> {
     let write = std::env::args().any(|arg| arg == "--write");
     let folder = std::env::current_exe()?.parent().context("a program lies in a folder")?.to_owned();
+    if std::env::args().any(|arg| arg == "--proxied") {
+        println!("{}", proxied(&folder)?);
+        return Ok(());
+    }
     let home = tempfile::tempdir()?;
     fs::write(home.path().join("portcullis.yaml"), CONFIG)?;
 
@@ -180,7 +186,7 @@ fn peer(upstream: &Server) -> Result<Option<Server>> {
 
 impl<'a> Case<'a> {
     fn new(name: &'static str, server: &'a Server, request: String) -> Self {
-        let (ticks, wall, times) = (0, Duration::ZERO, Vec::new());
+        let (ticks, wall, times) = ([0; 2], Duration::ZERO, Vec::new());
         Self { name, server, request, connections: CONNECTIONS, calls: SLICE, ticks, wall, times }
     }
 
@@ -212,13 +218,14 @@ impl<'a> Case<'a> {
         })?;
         self.times.extend(times.into_iter().flatten());
         self.wall += started.elapsed();
-        self.ticks += cpu_ticks(pid)? - before;
+        let after = cpu_ticks(pid)?;
+        self.ticks = std::array::from_fn(|i| self.ticks[i] + after[i] - before[i]);
         Ok(())
     }
 
-    /// CPU of one call, in microseconds.
-    fn cost(&self, ticks_per_second: f64) -> f64 {
-        self.ticks as f64 / ticks_per_second * 1e6 / (SLICES * self.calls) as f64
+    /// CPU of one call, and what of it the kernel took, in microseconds.
+    fn cost(&self, ticks_per_second: f64) -> [f64; 2] {
+        self.ticks.map(|ticks| ticks as f64 / ticks_per_second * 1e6 / (SLICES * self.calls) as f64)
     }
 }
 
@@ -232,7 +239,7 @@ fn measured<const N: usize>(mut cases: [Case<'_>; N], floor: &str, goal: f64) ->
 fn measure(cases: &mut [Case<'_>]) -> Result<()> {
     for case in &mut *cases {
         case.slice(case.calls / 4)?;
-        (case.ticks, case.wall) = (0, Duration::ZERO);
+        (case.ticks, case.wall) = ([0; 2], Duration::ZERO);
         case.times.clear();
     }
     for _ in 0..SLICES {
@@ -409,12 +416,13 @@ fn first_line(child: &mut Child) -> Result<String> {
     Ok(line)
 }
 
-/// User and system time of a process, all threads, in clock ticks: fields 14 and 15 of proc(5)'s stat.
-fn cpu_ticks(pid: u32) -> Result<u64> {
+/// User and system time of a process together, all threads, and the latter alone, in clock ticks: fields 14 and 15 of
+/// proc(5)'s stat.
+fn cpu_ticks(pid: u32) -> Result<[u64; 2]> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let after_name = stat.rsplit_once(") ").context("no name in stat")?.1;
     let field = |n: usize| after_name.split(' ').nth(n - 3).and_then(|text| text.parse::<u64>().ok());
-    field(14).zip(field(15)).map(|(user, system)| user + system).context("stat has too few fields")
+    field(14).zip(field(15)).map(|(user, system)| [user + system, system]).context("stat has too few fields")
 }
 
 /// Resident memory of a process, in bytes.
@@ -427,16 +435,21 @@ fn memory(pid: u32) -> Result<u64> {
 
 fn table(cases: &[Case<'_>], floor: &str, goal: f64) -> Result<String> {
     let ticks = output("getconf", &["CLK_TCK"])?.trim().parse::<f64>()?;
-    let base = cases[0].cost(ticks);
+    let [base, _] = cases[0].cost(ticks);
     if base <= 0.0 {
         bail!("too few calls to measure");
     }
-    let mut page =
-        format!("| | CPU per call | times {floor} | calls per second |\n| --- | --- | --- | --- |\n");
+    let mut page = format!(
+        "| | CPU per call | of it in the kernel | times {floor} | calls per second |\n| --- | --- | --- | --- | --- |\n"
+    );
     for case in cases {
-        let cost = case.cost(ticks);
+        let [cost, kernel] = case.cost(ticks);
         let rate = (SLICES * case.calls) as f64 / case.wall.as_secs_f64();
-        page.push_str(&format!("| {} | {cost:.1} us | {:.2} | {rate:.0} |\n", case.name, cost / base));
+        page.push_str(&format!(
+            "| {} | {cost:.1} us | {kernel:.1} us | {:.2} | {rate:.0} |\n",
+            case.name,
+            cost / base
+        ));
     }
     page.push_str(&format!("\nGoal: {goal:.0} times {floor}.\n"));
     Ok(page)
