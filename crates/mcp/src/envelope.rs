@@ -6,7 +6,14 @@ use serde::{
 };
 use serde_json::{error::Category, value::RawValue};
 
-use crate::{Id, IdError, Object, WireError, code, fault::echo, id::Text, splice::Splice};
+use tool::json::{self, Member};
+
+use crate::{
+    Id, IdError, Object, WireError, code,
+    fault::echo,
+    id::{Text, text},
+    splice::Splice,
+};
 
 /// The longest method name that is taken, in bytes.
 pub const METHOD_BYTES_MAX: usize = 128;
@@ -89,7 +96,8 @@ pub struct Unreadable {
 }
 
 impl<'a> Message<'a> {
-    /// Reads one message. The bytes are gone over twice: for the grammar, and for what the grammar leaves open.
+    /// Reads one message. The bytes are gone over once; only where something is wrong with them a second time, to say
+    /// what it is.
     ///
     /// Taken beyond the letter: `"params": null` counts as left out, and unknown members beside ours are ignored.
     ///
@@ -101,7 +109,10 @@ impl<'a> Message<'a> {
         let text = std::str::from_utf8(bytes).map_err(|error| {
             nobody(WireError::parse(format!("not UTF-8 at byte {}", error.valid_up_to())))
         })?;
-        let parts = Parts::read(text).map_err(nobody)?;
+        let parts = match Parts::taken(text) {
+            Some(parts) => parts,
+            None => Parts::read(text).map_err(nobody)?,
+        };
         let id = parts.id.map(|raw| Id::parse(raw.get()));
         let readable = id.clone().and_then(Result::ok).filter(|_| parts.twice.as_deref() != Some("id"));
         parts.message(id).map_err(|error| Unreadable { id: readable, error })
@@ -185,6 +196,8 @@ struct Parts<'a> {
     id: Option<&'a RawValue>,
     method: Option<&'a RawValue>,
     params: Option<&'a RawValue>,
+    /// The members of the params, checked, where they were read in passing.
+    params_members: Option<Vec<Member<'a>>>,
     result: Option<&'a RawValue>,
     error: Option<&'a RawValue>,
     /// The names of the others, one more than may be at most.
@@ -194,6 +207,16 @@ struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
+    /// The members of text with which nothing is wrong, in one pass.
+    fn taken(text: &'a str) -> Option<Self> {
+        let mut parts = Self::default();
+        json::first_look(text, Some("params"), |name, value, members| {
+            parts.put(name, value);
+            parts.params_members = members.or_else(|| parts.params_members.take());
+        })?;
+        Some(parts)
+    }
+
     fn read(text: &'a str) -> Result<Self, WireError> {
         match text.trim_ascii_start().as_bytes().first() {
             None => return Err(WireError::parse("there is nothing to read; send one JSON-RPC message")),
@@ -229,18 +252,22 @@ impl<'a> Parts<'a> {
         }
     }
 
-    fn call(&self, method: &'a RawValue, id: Option<Result<Id, IdError>>) -> Result<Message<'a>, WireError> {
+    fn call(
+        mut self,
+        method: &'a RawValue,
+        id: Option<Result<Id, IdError>>,
+    ) -> Result<Message<'a>, WireError> {
         let id = id.transpose().map_err(wrong_id)?;
-        let Text(method) =
-            serde_json::from_str(method.get()).map_err(|_| invalid("\"method\" must be a string"))?;
+        let method = text(method.get()).ok_or_else(|| invalid("\"method\" must be a string"))?;
         if method.len() > METHOD_BYTES_MAX {
             return Err(invalid(format!("\"method\" is longer than {METHOD_BYTES_MAX} bytes")));
         }
         let params = match self.params.filter(|raw| raw.get() != "null") {
             None => Object::default(),
-            Some(raw) if raw.get().starts_with('{') => {
-                Object::read_checked(raw).map_err(|error| invalid(format!("\"params\": {error}")))?
-            }
+            Some(raw) if raw.get().starts_with('{') => match self.params_members.take() {
+                Some(members) => Object::of_members(raw, members),
+                None => Object::read_checked(raw).map_err(|error| invalid(format!("\"params\": {error}")))?,
+            },
             Some(_) => return Err(invalid("\"params\" must be an object")),
         };
         Ok(match id {
@@ -284,13 +311,13 @@ impl<'a> Parts<'a> {
     }
 
     fn put(&mut self, name: Cow<'a, str>, value: &'a RawValue) {
-        let is_twice = match self.place(&name) {
-            Some(place) => place.replace(value).is_some(),
-            None => self.others.contains(&name),
-        };
-        if is_twice {
+        if let Some(place) = self.place(&name) {
+            if place.replace(value).is_some() {
+                self.twice = Some(name);
+            }
+        } else if self.others.contains(&name) {
             self.twice = Some(name);
-        } else if self.place(&name).is_none() && self.others.len() <= OTHERS_MAX {
+        } else if self.others.len() <= OTHERS_MAX {
             self.others.push(name);
         }
     }

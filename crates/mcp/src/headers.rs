@@ -35,7 +35,10 @@ pub fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h 
         return Err(WireError::header_mismatch(format!("the header {name} stands more than once")));
     }
     match first.to_str() {
-        Ok(text) => Ok(Some(text.trim_matches([' ', '\t']))),
+        Ok(text) if text.starts_with([' ', '\t']) || text.ends_with([' ', '\t']) => {
+            Ok(Some(text.trim_matches([' ', '\t'])))
+        }
+        Ok(text) => Ok(Some(text)),
         Err(_) => Err(WireError::header_mismatch(format!(
             "the header {name} holds characters that are not visible ASCII; encode it as =?base64?..?="
         ))),
@@ -139,7 +142,10 @@ impl Accepts {
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Self {
         let values = headers.get_all(header::ACCEPT);
-        if values.iter().next().is_none() {
+        let mut each = values.iter();
+        let (first, second) = (each.next().map(HeaderValue::as_bytes), each.next());
+        // What nearly all clients send.
+        if let (None | Some(b"application/json, text/event-stream"), None) = (first, second) {
             return Self { json: true, events: true };
         }
         let ranges: Vec<&str> = values
@@ -179,6 +185,9 @@ impl Accepts {
 pub fn check_content_type(headers: &HeaderMap) -> Result<(), WireError> {
     let wrong = || WireError::invalid_request(format!("Content-Type must be {JSON}")).with_status(415);
     let value = only(headers, &header::CONTENT_TYPE).ok().flatten().ok_or_else(wrong)?;
+    if value == JSON {
+        return Ok(());
+    }
     let mut parts = value.split(';').map(str::trim);
     let is_json = parts.next().is_some_and(|media| media.eq_ignore_ascii_case(JSON));
     let is_utf8 = parts.filter_map(|part| part.split_once('=')).all(|(name, charset)| {

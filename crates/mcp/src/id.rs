@@ -55,7 +55,7 @@ impl Id {
             if json.len() > 2 + 6 * ID_BYTES_MAX {
                 return Err(IdError::TooLong);
             }
-            let Text(value) = serde_json::from_str(json).map_err(|_| IdError::Kind)?;
+            let value = text(json).ok_or(IdError::Kind)?;
             return Self::text(&value);
         }
         let digits = json.strip_prefix('-').unwrap_or(json);
@@ -111,6 +111,15 @@ impl fmt::Display for Id {
 impl fmt::Debug for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+/// The value of a JSON string, borrowed where it has no escapes; `None` where the JSON text is something else, or no
+/// text: half a surrogate pair.
+pub(crate) fn text(json: &str) -> Option<Cow<'_, str>> {
+    match tool::json::unescaped(json) {
+        Some(text) => Some(Cow::Borrowed(text)),
+        None => serde_json::from_str(json).ok().map(|Text(text)| text),
     }
 }
 

@@ -41,14 +41,16 @@ const TRACE_BYTES_MAX: usize = 8_192;
 /// `initialize` is a method nobody has falls out of the order.
 #[must_use]
 pub fn era(header: Option<&str>, method: &str, params: &Object<'_>) -> Era {
+    let said = header.and_then(Version::parse).map_or(Era::Legacy, Version::era);
+    // Then `_meta` has nothing to add.
+    if said == Era::Modern && method != "initialize" {
+        return said;
+    }
     let meta = params.object(META).ok().flatten();
     if meta.is_some_and(|meta| meta.get(PROTOCOL_VERSION).is_some()) {
         return Era::Modern;
     }
-    if method == "initialize" {
-        return Era::Legacy;
-    }
-    header.and_then(Version::parse).map_or(Era::Legacy, Version::era)
+    if method == "initialize" { Era::Legacy } else { said }
 }
 
 /// What a request of either era may say about itself.

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use http::{HeaderMap, HeaderName};
 use serde_json::{Map, Value, value::RawValue};
 
-use crate::{Object, WireError, fault::echo, headers, id::Text};
+use crate::{Object, WireError, fault::echo, headers, id};
 
 /// The keyword in a tool's input schema.
 pub const KEYWORD: &str = "x-mcp-header";
@@ -57,6 +57,10 @@ impl Mirrors {
     /// annotation of anything but a string, an integer or a boolean (each of which may also be null), or of what
     /// is not reached from the root through `properties` alone; more than [`MIRRORS_MAX`] of them.
     pub fn of(schema: &Value) -> Result<Self, MirrorError> {
+        // Hardly any schema has one.
+        if !names_keyword(schema) {
+            return Ok(Self::default());
+        }
         let mut finder = Finder::default();
         finder.schema(schema, &mut Vec::new(), Some(&mut Vec::new()))?;
         Ok(Self(finder.found))
@@ -169,7 +173,7 @@ impl<'a> Argument<'a> {
 
     fn of(json: &'a str) -> Self {
         match json.as_bytes().first() {
-            Some(b'"') => serde_json::from_str(json).map_or(Self::Other, |Text(text)| Self::Text(text)),
+            Some(b'"') => id::text(json).map_or(Self::Other, Self::Text),
             Some(b't' | b'f') => Self::Text(Cow::Borrowed(json)),
             Some(b'n') | None => Self::None,
             Some(b'[' | b'{') => Self::Other,
@@ -289,6 +293,15 @@ impl Finder {
         }
         self.found.push(Mirror { header, path });
         Ok(())
+    }
+}
+
+/// True where the keyword is a name anywhere in the schema.
+fn names_keyword(schema: &Value) -> bool {
+    match schema {
+        Value::Object(members) => members.iter().any(|(name, inner)| name == KEYWORD || names_keyword(inner)),
+        Value::Array(items) => items.iter().any(names_keyword),
+        _ => false,
     }
 }
 

@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 use tool::json::{self, JsonError, Member};
 
-use crate::{WireError, id::Text};
+use crate::{WireError, id};
 
 /// A JSON object read one level deep: its members in their order, each as it stands in the text.
 ///
@@ -30,6 +30,11 @@ impl<'a> Object<'a> {
         Ok(Self { raw, members: json::checked_members(raw)? })
     }
 
+    /// An object whose members were read, and checked where it is to be, in passing.
+    pub(crate) fn of_members(raw: &'a RawValue, members: Vec<Member<'a>>) -> Self {
+        Self { raw, members }
+    }
+
     /// The whole object.
     #[must_use]
     pub fn raw(&self) -> &'a RawValue {
@@ -51,7 +56,7 @@ impl<'a> Object<'a> {
     /// A member as raw JSON.
     #[must_use]
     pub fn raw_of(&self, name: &str) -> Option<&'a RawValue> {
-        self.get(name).and_then(|text| serde_json::from_str(text).ok())
+        self.get(name).map(json::known)
     }
 
     /// A member that is a string; `None` where it is left out.
@@ -59,8 +64,8 @@ impl<'a> Object<'a> {
     /// Error: invalid params, where it is anything else.
     pub fn text(&self, name: &str) -> Result<Option<Cow<'a, str>>, WireError> {
         let Some(json) = self.get(name) else { return Ok(None) };
-        let wrong = |_| WireError::invalid_params(format!("{name:?} must be a string"));
-        serde_json::from_str(json).map(|Text(text)| Some(text)).map_err(wrong)
+        let wrong = || WireError::invalid_params(format!("{name:?} must be a string"));
+        id::text(json).map(Some).ok_or_else(wrong)
     }
 
     /// A member that is a string and must be there.

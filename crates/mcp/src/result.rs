@@ -7,8 +7,9 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use crate::{
-    Edit, Id, Object,
+    Edit, Id, Object, Splice,
     meta::{META, SERVER_INFO, SUBSCRIPTION_ID},
+    splice::push_plain,
 };
 
 /// The member that says what kind a result is, in the modern era.
@@ -84,6 +85,9 @@ pub fn for_modern<'a>(result: &'a Object<'a>, dress: Dress<'_>) -> Edit<'a> {
     if dress.server.is_none() && dress.subscription.is_none() {
         return edit;
     }
+    if !edit.has(META) {
+        return edit.set(META, &Signature(dress));
+    }
     edit.within(META, |meta| {
         let meta = match dress.server {
             Some(server) => meta.set_missing(SERVER_INFO, &server),
@@ -94,6 +98,22 @@ pub fn for_modern<'a>(result: &'a Object<'a>, dress: Dress<'_>) -> Edit<'a> {
             None => meta,
         }
     })
+}
+
+/// A `_meta` with nothing of anybody else's.
+struct Signature<'a>(Dress<'a>);
+
+impl Splice for Signature<'_> {
+    fn splice(&self, out: &mut Vec<u8>) {
+        let mut separator = b'{';
+        if let Some(server) = self.0.server {
+            push_plain(out, &mut separator, SERVER_INFO, &server);
+        }
+        if let Some(id) = self.0.subscription {
+            push_plain(out, &mut separator, SUBSCRIPTION_ID, id);
+        }
+        out.extend_from_slice(if separator == b'{' { b"{}" } else { b"}" });
+    }
 }
 
 /// A result for a peer of the legacy era: without its kind. Hints and `_meta` stay, which that era lets be.

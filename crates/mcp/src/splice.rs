@@ -1,6 +1,9 @@
 //! Putting JSON text into JSON text: what is not touched survives byte for byte.
 
+use std::ops::Range;
+
 use serde_json::{Value, value::RawValue};
+use tool::json;
 
 use crate::Object;
 
@@ -42,7 +45,7 @@ impl Splice for Value {
 /// As a JSON string.
 impl Splice for &str {
     fn splice(&self, out: &mut Vec<u8>) {
-        drop(serde_json::to_writer(out, self));
+        json::write_text(out, self);
     }
 }
 
@@ -85,27 +88,34 @@ impl Splice for Object<'_> {
 #[derive(Clone, Debug)]
 pub struct Edit<'a> {
     object: &'a Object<'a>,
+    /// The JSON texts of all that is set, one behind the other.
+    texts: Vec<u8>,
     changes: Vec<Change<'a>>,
 }
 
 #[derive(Clone, Debug)]
 struct Change<'a> {
     name: &'a str,
-    /// The new JSON text; `None` where the member goes.
-    text: Option<Vec<u8>>,
+    /// Where the new JSON text stands; `None` where the member goes.
+    text: Option<Range<usize>>,
 }
 
 impl<'a> Edit<'a> {
     /// No change yet.
     #[must_use]
     pub fn of(object: &'a Object<'a>) -> Self {
-        Self { object, changes: Vec::new() }
+        Self { object, texts: Vec::new(), changes: Vec::new() }
     }
 
     /// Puts `value` under `name`, whatever stood there.
     #[must_use]
     pub fn set(mut self, name: &'a str, value: &dyn Splice) -> Self {
-        self.change(name, Some(to_vec(value)));
+        if self.texts.capacity() == 0 {
+            self.texts.reserve(128);
+        }
+        let from = self.texts.len();
+        value.splice(&mut self.texts);
+        self.change(name, Some(from..self.texts.len()));
         self
     }
 
@@ -125,14 +135,12 @@ impl<'a> Edit<'a> {
     /// Edits `name` as an object of its own; where there is none, or something else, it begins empty.
     #[must_use]
     pub fn within(self, name: &'a str, edit: impl FnOnce(Edit<'_>) -> Edit<'_>) -> Self {
-        let inner = match self.changed(name) {
-            Some(change) => change.text.as_deref().map(<[u8]>::to_vec),
-            None => self.object.get(name).map(|text| text.as_bytes().to_vec()),
-        };
-        let raw: Option<Box<RawValue>> = inner.and_then(|text| serde_json::from_slice(&text).ok());
-        let object = raw.as_deref().and_then(|raw| Object::read(raw).ok()).unwrap_or_default();
-        let text = to_vec(&edit(Edit::of(&object)));
-        self.with(name, text)
+        let changed = self.changed(name).map(|change| change.text.clone());
+        let set = changed.clone().flatten().map(|text| json::known_box(self.texts[text].to_vec()));
+        let raw = if changed.is_some() { set.as_deref() } else { self.object.raw_of(name) };
+        let object = raw.and_then(|raw| Object::read(raw).ok()).unwrap_or_default();
+        let edited = edit(Edit::of(&object));
+        self.set(name, &edited)
     }
 
     /// True where the edited object has a member of this name.
@@ -147,16 +155,10 @@ impl<'a> Edit<'a> {
     /// The edited object.
     #[must_use]
     pub fn to_raw(&self) -> Box<RawValue> {
-        let text = String::from_utf8(to_vec(self)).expect("JSON text is UTF-8");
-        RawValue::from_string(text).expect("an object with other members is an object")
+        json::known_box(to_vec(self))
     }
 
-    fn with(mut self, name: &'a str, text: Vec<u8>) -> Self {
-        self.change(name, Some(text));
-        self
-    }
-
-    fn change(&mut self, name: &'a str, text: Option<Vec<u8>>) {
+    fn change(&mut self, name: &'a str, text: Option<Range<usize>>) {
         self.changes.retain(|change| change.name != name);
         self.changes.push(Change { name, text });
     }
@@ -171,7 +173,8 @@ impl Splice for Edit<'_> {
         if self.changes.is_empty() {
             return self.object.splice(out);
         }
-        out.reserve(self.object.raw().get().len() + 64);
+        let names: usize = self.changes.iter().map(|change| change.name.len() + 4).sum();
+        out.reserve(self.object.raw().get().len() + self.texts.len() + names);
         let mut separator = b'{';
         for member in self.object.members() {
             match self.changed(&member.name) {
@@ -179,14 +182,16 @@ impl Splice for Edit<'_> {
                     out.push(separator);
                     out.extend_from_slice(member.text.as_bytes());
                 }
-                Some(Change { text: Some(text), .. }) => push_member(out, separator, &member.name, text),
+                Some(Change { text: Some(text), .. }) => {
+                    push_member(out, separator, &member.name, &self.texts[text.clone()]);
+                }
                 Some(Change { text: None, .. }) => continue,
             }
             separator = b',';
         }
         for change in &self.changes {
             if let (Some(text), None) = (&change.text, self.object.get(change.name)) {
-                push_member(out, separator, change.name, text);
+                push_member(out, separator, change.name, &self.texts[text.clone()]);
                 separator = b',';
             }
         }
@@ -195,6 +200,15 @@ impl Splice for Edit<'_> {
         }
         out.push(b'}');
     }
+}
+
+/// Appends a member whose name needs no escapes, with what parts it from the one before, or opens the object.
+pub(crate) fn push_plain(out: &mut Vec<u8>, separator: &mut u8, name: &'static str, value: &dyn Splice) {
+    out.push(std::mem::replace(separator, b','));
+    out.push(b'"');
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
+    value.splice(out);
 }
 
 fn push_member(out: &mut Vec<u8>, separator: u8, name: &str, value: &[u8]) {

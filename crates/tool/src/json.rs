@@ -1,6 +1,9 @@
 //! JSON as we take it in: strictly, and with one canonical form to digest.
 
+mod known;
 mod scan;
+mod words;
+mod write;
 
 use std::{collections::HashSet, fmt, sync::LazyLock};
 
@@ -8,9 +11,11 @@ use serde::{
     Deserializer as _,
     de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor},
 };
-use serde_json::{Map, Number, Value, json, value::RawValue};
+use serde_json::{Map, Number, Value, json, map::Entry, value::RawValue};
 
-pub use scan::{Member, check, checked_members, shallow_members};
+pub use known::{known, known_box};
+pub use scan::{Member, check, checked_members, first_look, shallow_members, unescaped};
+pub use write::write_text;
 
 /// The deepest nesting that is taken. `serde_json` itself stops at 128.
 pub const DEPTH_MAX: usize = 64;
@@ -46,7 +51,8 @@ pub fn inexact_integer(text: &str) -> Option<&str> {
             b'-' | b'0'..=b'9' => {
                 let end = number_end(bytes, at);
                 let literal = &text[at..end];
-                let integer = !literal.contains(['.', 'e', 'E']);
+                // Eighteen digits always fit.
+                let integer = literal.len() > 18 && !literal.contains(['.', 'e', 'E']);
                 if integer && literal.parse::<i64>().is_err() && literal.parse::<u64>().is_err() {
                     return Some(literal);
                 }
@@ -63,21 +69,26 @@ pub fn inexact_integer(text: &str) -> Option<&str> {
 /// Close to RFC 8785, but numbers are written as `serde_json` writes them.
 #[must_use]
 pub fn canonical(value: &Value) -> String {
-    let mut text = String::new();
-    write_canonical(value, &mut text);
-    text
+    let mut text = Vec::new();
+    write::write_canonical(value, &mut text);
+    String::from_utf8(text).expect("JSON text is UTF-8")
 }
 
 /// The digest of a value: `b3:` and the BLAKE3 hash of its canonical text in hex.
 #[must_use]
 pub fn digest(value: &Value) -> String {
-    digest_bytes(canonical(value).as_bytes())
+    let mut text = Vec::with_capacity(128);
+    write::write_canonical(value, &mut text);
+    digest_bytes(&text)
 }
 
 /// The digest of some bytes: `b3:` and their BLAKE3 hash in hex.
 #[must_use]
 pub fn digest_bytes(bytes: &[u8]) -> String {
-    format!("b3:{}", blake3::hash(bytes).to_hex())
+    let mut text = String::with_capacity(3 + 2 * blake3::OUT_LEN);
+    text.push_str("b3:");
+    text.push_str(&blake3::hash(bytes).to_hex());
+    text
 }
 
 /// The JSON Schema of an object with these members and no others.
@@ -116,7 +127,13 @@ pub fn empty_object() -> &'static RawValue {
 /// A value as raw JSON.
 #[must_use]
 pub fn raw(value: &Value) -> Box<RawValue> {
-    RawValue::from_string(value.to_string()).expect("a value always has JSON text")
+    let mut text = Vec::with_capacity(64);
+    match value {
+        Value::String(value) => write_text(&mut text, value),
+        // Writing to memory cannot fail.
+        value => drop(serde_json::to_writer(&mut text, value)),
+    }
+    known_box(text)
 }
 
 /// Adds one name or index to an RFC 6901 pointer.
@@ -127,46 +144,20 @@ pub fn push_pointer(pointer: &mut String, part: impl fmt::Display) {
 
 fn string_end(bytes: &[u8], start: usize) -> usize {
     let mut at = start + 1;
-    while at < bytes.len() && bytes[at] != b'"' {
-        at += if bytes[at] == b'\\' { 2 } else { 1 };
+    while let Some(found) = words::special(bytes, at) {
+        match bytes[found] {
+            b'"' => return found + 1,
+            b'\\' => at = found + 2,
+            _ => at = found + 1,
+        }
     }
-    at + 1
+    bytes.len()
 }
 
 fn number_end(bytes: &[u8], start: usize) -> usize {
     let rest = &bytes[start..];
     let length = rest.iter().position(|b| !matches!(b, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9'));
     start + length.unwrap_or(rest.len())
-}
-
-fn write_canonical(value: &Value, text: &mut String) {
-    match value {
-        Value::Array(items) => {
-            text.push('[');
-            for (i, item) in items.iter().enumerate() {
-                if i > 0 {
-                    text.push(',');
-                }
-                write_canonical(item, text);
-            }
-            text.push(']');
-        }
-        Value::Object(members) => {
-            let mut sorted: Vec<_> = members.iter().collect();
-            sorted.sort_unstable_by_key(|(name, _)| name.as_str());
-            text.push('{');
-            for (i, (name, member)) in sorted.into_iter().enumerate() {
-                if i > 0 {
-                    text.push(',');
-                }
-                text.push_str(&Value::String(name.clone()).to_string());
-                text.push(':');
-                write_canonical(member, text);
-            }
-            text.push('}');
-        }
-        plain => text.push_str(&plain.to_string()),
-    }
 }
 
 impl From<serde_json::Error> for JsonError {
@@ -245,11 +236,15 @@ impl<'de> Visitor<'de> for Strict {
         let inner = self.deeper()?;
         let mut members = Map::new();
         while let Some(name) = access.next_key::<String>()? {
-            if members.contains_key(&name) {
-                return Err(de::Error::custom(format!("the name {name:?} stands twice in one object")));
+            match members.entry(name) {
+                Entry::Vacant(place) => {
+                    place.insert(access.next_value_seed(inner)?);
+                }
+                Entry::Occupied(place) => {
+                    let name = place.key();
+                    return Err(de::Error::custom(format!("the name {name:?} stands twice in one object")));
+                }
             }
-            let member = access.next_value_seed(inner)?;
-            members.insert(name, member);
         }
         Ok(Value::Object(members))
     }
@@ -278,10 +273,27 @@ pub fn members(text: &[u8]) -> Result<Vec<(String, &RawValue)>, JsonError> {
             Ok(members)
         }
     }
+    if let Some(found) = few_members(text) {
+        return Ok(found);
+    }
     let mut reader = serde_json::Deserializer::from_slice(text);
     let found = reader.deserialize_map(Members).map_err(JsonError::from)?;
     reader.end().map_err(JsonError::from)?;
     Ok(found)
+}
+
+/// The members of an object with a few of them in which nothing is wrong.
+fn few_members(text: &[u8]) -> Option<Vec<(String, &RawValue)>> {
+    let mut members: Vec<(String, &RawValue)> = Vec::new();
+    let mut is_plain = true;
+    first_look(std::str::from_utf8(text).ok()?, None, |name, value, _| {
+        // Each name is compared with all before it.
+        is_plain = is_plain && members.len() < 16 && members.iter().all(|(other, _)| *other != name);
+        if is_plain {
+            members.push((name.into_owned(), value));
+        }
+    })?;
+    is_plain.then_some(members)
 }
 
 #[cfg(test)]

@@ -1,53 +1,39 @@
 use std::sync::{
-    Arc, Mutex, PoisonError,
+    Arc,
     atomic::{AtomicBool, Ordering},
 };
 
-use futures_channel::oneshot;
-use futures_util::{
-    FutureExt as _,
-    future::{BoxFuture, Shared},
-};
+use event_listener::{Event, listener};
 
 /// The first level of cancellation: the work is asked to stop.
 ///
 /// Work that can be interrupted (a database query, a child process, a socket) awaits [`Stop::asked`] or looks
 /// at [`Stop::is_asked`], and then stops what it has begun. Work that does not listen is aborted a moment later.
 #[derive(Clone)]
-pub struct Stop {
-    flag: Arc<AtomicBool>,
-    event: Shared<BoxFuture<'static, ()>>,
-}
+pub struct Stop(Option<Arc<Asked>>);
 
 /// The asking end of a [`Stop`]. The gate holds it.
-pub struct StopSource {
-    flag: Arc<AtomicBool>,
-    sender: Mutex<Option<oneshot::Sender<()>>>,
+pub struct StopSource(Arc<Asked>);
+
+/// Whether it was asked, and who waits for that.
+#[derive(Default)]
+struct Asked {
+    flag: AtomicBool,
+    event: Event,
 }
 
 impl StopSource {
-    /// A source and the stop it can ask.
+    /// A source and the stop it can ask. A source that is dropped without asking never asks.
     #[must_use]
     pub fn new() -> (Self, Stop) {
-        let flag = Arc::new(AtomicBool::new(false));
-        let (sender, receiver) = oneshot::channel::<()>();
-        // A source that is dropped without asking never asks: its stop stays pending.
-        let event = async move {
-            if receiver.await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        };
-        let stop = Stop { flag: Arc::clone(&flag), event: event.boxed().shared() };
-        (Self { flag, sender: Mutex::new(Some(sender)) }, stop)
+        let asked = Arc::new(Asked::default());
+        (Self(Arc::clone(&asked)), Stop(Some(asked)))
     }
 
     /// Asks the work to stop. Asking twice is asking once.
     pub fn ask(&self) {
-        self.flag.store(true, Ordering::Release);
-        if let Some(sender) = self.sender.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            // The work may have ended already; then nobody listens, and that is fine.
-            let _ = sender.send(());
-        }
+        self.0.flag.store(true, Ordering::SeqCst);
+        self.0.event.notify(usize::MAX);
     }
 }
 
@@ -55,18 +41,26 @@ impl Stop {
     /// A stop that nobody will ever ask.
     #[must_use]
     pub fn never() -> Self {
-        StopSource::new().1
+        Self(None)
     }
 
     /// Ends when the work is asked to stop.
     pub async fn asked(&self) {
-        self.event.clone().await;
+        let Some(asked) = &self.0 else { return std::future::pending().await };
+        while !self.is_asked() {
+            listener!(asked.event => listener);
+            // It may have been asked before anybody listened.
+            if self.is_asked() {
+                return;
+            }
+            listener.await;
+        }
     }
 
     /// True once the work was asked to stop. For loops that cannot await.
     #[must_use]
     pub fn is_asked(&self) -> bool {
-        self.flag.load(Ordering::Acquire)
+        self.0.as_ref().is_some_and(|asked| asked.flag.load(Ordering::SeqCst))
     }
 }
 
@@ -78,6 +72,8 @@ impl std::fmt::Debug for Stop {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     #[test]

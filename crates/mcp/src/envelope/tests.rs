@@ -259,7 +259,7 @@ proptest! {
     #[test]
     fn what_is_taken_is_what_the_strict_parser_takes(text in r#"\{("(jsonrpc|id|method|params|x)":(1|"2.0"|"a"|\{"a":1(,"[ab]":2)?\}|null),?){0,5}\}"#) {
         if Message::parse(text.as_bytes()).is_ok() {
-            prop_assert!(tool::json::parse(text.as_bytes()).is_ok(), "{}", text);
+            prop_assert!(json::parse(text.as_bytes()).is_ok(), "{}", text);
         }
     }
 }
