@@ -1,5 +1,9 @@
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, LazyLock},
+};
 
+use blake3::hazmat::{ContextKey, HasherExt as _, hash_derive_key_context};
 use secrecy::{
     ExposeSecret as _, SecretBox,
     zeroize::{Zeroize as _, Zeroizing},
@@ -19,6 +23,9 @@ const CHECK_DIGITS: usize = 6;
 const SHOWN_DIGITS: usize = 4;
 
 const CHECK_CONTEXT: &str = "portcullis 2026 check digits of an API key";
+
+/// The key of [`CHECK_CONTEXT`]: making it costs as much as hashing a secret with it.
+static CHECK_KEY: LazyLock<ContextKey> = LazyLock::new(|| hash_derive_key_context(CHECK_CONTEXT));
 
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
@@ -51,7 +58,7 @@ impl KeyMaker {
         let mut text = format!("sk_{label}_");
         push_base62(&mut text, &random);
         let check = check_digits(&text);
-        text.push_str(&check);
+        text.extend(check.map(char::from));
         let secret = Secret::new(text);
         let (hash, prefix) = (self.hash(secret.expose()), Self::prefix(secret.expose()));
         (secret, hash, prefix)
@@ -60,7 +67,7 @@ impl KeyMaker {
     /// The hash a secret is stored and found by: BLAKE3 keyed with the pepper, in hex. Takes any text.
     #[must_use]
     pub fn hash(&self, secret: &str) -> String {
-        blake3::keyed_hash(self.pepper.expose_secret(), secret.as_bytes()).to_hex().to_string()
+        blake3::keyed_hash(self.pepper.expose_secret(), secret.as_bytes()).to_hex().as_str().to_owned()
     }
 
     /// True where a text has the shape and the check digits of a secret that [`KeyMaker::mint`] made.
@@ -72,7 +79,7 @@ impl KeyMaker {
             return false;
         }
         let (body, check) = text.split_at(text.len() - CHECK_DIGITS);
-        check_digits(body) == check
+        check_digits(body) == check.as_bytes()
     }
 
     /// What may be shown of a secret, to tell keys apart: `sk_<label>_` and four characters. Of one that is too
@@ -125,14 +132,30 @@ fn push_base62(text: &mut String, bytes: &[u8; 32]) {
 }
 
 /// The check digits of all that stands before them.
-fn check_digits(text: &str) -> String {
-    let hash = blake3::derive_key(CHECK_CONTEXT, text.as_bytes());
-    let mut rest = u64::from_le_bytes(hash[..8].try_into().expect("a hash has 32 bytes"));
-    (0..CHECK_DIGITS)
-        .map(|_| {
-            let digit = DIGITS[(rest % 62) as usize];
-            rest /= 62;
-            char::from(digit)
-        })
-        .collect()
+fn check_digits(text: &str) -> [u8; CHECK_DIGITS] {
+    let hash = blake3::Hasher::new_from_context_key(&CHECK_KEY).update(text.as_bytes()).finalize();
+    let mut rest = u64::from_le_bytes(hash.as_bytes()[..8].try_into().expect("a hash has 32 bytes"));
+    std::array::from_fn(|_| {
+        let digit = DIGITS[(rest % 62) as usize];
+        rest /= 62;
+        digit
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Keys that were made before must stay plausible.
+    #[test]
+    fn the_check_digits_are_those_of_a_key_derived_from_the_context() {
+        for length in [0, 1, 51, 63, 64, 65, 200] {
+            let text = "k".repeat(length);
+            let hash = blake3::derive_key(CHECK_CONTEXT, text.as_bytes());
+            let number = u64::from_le_bytes([0, 1, 2, 3, 4, 5, 6, 7].map(|i| hash[i]));
+            let digits = [1, 62, 3_844, 238_328, 14_776_336, 916_132_832];
+            let expected = digits.map(|place| DIGITS[(number / place % 62) as usize]);
+            assert_eq!(check_digits(&text), expected, "{length}");
+        }
+    }
 }

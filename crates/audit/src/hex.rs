@@ -1,21 +1,23 @@
 //! Bytes as lowercase hexadecimal, strictly: one text for one value, so that no byte of a line can change
 //! without being seen.
 
-const DIGITS: &[u8; 16] = b"0123456789abcdef";
-
-/// Appends the digits of `bytes`.
-pub(crate) fn push(bytes: &[u8], to: &mut Vec<u8>) {
-    for byte in bytes {
-        to.push(DIGITS[usize::from(byte >> 4)]);
-        to.push(DIGITS[usize::from(byte & 15)]);
+/// The digits of a hash.
+pub(crate) fn digits(hash: &[u8; 32]) -> [u8; 64] {
+    let mut digits = [0; 64];
+    for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(hash) {
+        *pair = shown(*byte);
     }
+    digits
 }
 
 /// The digits of `bytes`.
 pub(crate) fn text(bytes: &[u8]) -> String {
-    let mut digits = Vec::with_capacity(bytes.len() * 2);
-    push(bytes, &mut digits);
+    let digits = bytes.iter().flat_map(|byte| shown(*byte)).collect();
     String::from_utf8(digits).expect("digits are ASCII")
+}
+
+fn shown(byte: u8) -> [u8; 2] {
+    [byte >> 4, byte & 15].map(|half| half + if half < 10 { b'0' } else { b'a' - 10 })
 }
 
 /// The `N` bytes that exactly `2 * N` lowercase digits stand for.
@@ -54,5 +56,7 @@ mod tests {
             assert_eq!(read::<2>(digits.as_bytes()), bytes, "{digits}");
         }
         assert_eq!(text(&[0x00, 0x7f, 0xff]), "007fff");
+        let hash = std::array::from_fn(|n| (n * 9) as u8);
+        assert_eq!(digits(&hash), text(&hash).as_bytes());
     }
 }

@@ -28,15 +28,18 @@ mod lines;
 mod log;
 mod noise;
 mod opening;
+mod plain;
 mod record;
 mod redact;
 mod tail;
+mod value;
 mod verify;
 mod writer;
 
 pub use config::{Config, SyncMode};
 pub use error::AuditError;
 pub use noise::{Noise, Seen, Summary};
+pub use plain::{is_plain, push_number, push_timestamp};
 pub use record::{Body, Durability, Record};
 pub use redact::{MASK, Redactor, mask_text, redact};
 pub use tail::{TailQuery, tail, tail_until};

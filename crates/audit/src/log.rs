@@ -48,6 +48,9 @@ pub(crate) struct Bounds {
 
 /// One record on its way: what stands between its `seq` and its `prev`, and where it came to stand.
 pub(crate) struct Slot {
+    /// The members `timestamp` and `event`.
+    pub(crate) head: Vec<u8>,
+    /// The rest, each member followed by a comma.
     pub(crate) members: Vec<u8>,
     pub(crate) seq: u64,
 }
@@ -171,12 +174,12 @@ impl Log {
         self.buffer.clear();
         for slot in batch {
             let before = self.buffer.len();
-            let mut next = link.push_line(&slot.members, &mut self.buffer);
+            let mut next = link.push_parts(&slot.head, &slot.members, &mut self.buffer);
             if self.is_over(before) {
                 self.buffer.truncate(before);
                 self.flush(link)?;
                 self.rotate()?;
-                next = self.link.push_line(&slot.members, &mut self.buffer);
+                next = self.link.push_parts(&slot.head, &slot.members, &mut self.buffer);
             }
             slot.seq = next.seq;
             link = next;
@@ -186,7 +189,7 @@ impl Log {
 
     /// True where this record goes into the segment that is open.
     pub(crate) fn has_room(&self, slot: &Slot) -> bool {
-        let line = slot.members.len() as u64 + LINK_BYTES;
+        let line = (slot.head.len() + slot.members.len()) as u64 + LINK_BYTES;
         self.length + line + CHECKPOINT_BYTES <= self.bounds.segment_bytes_max
     }
 

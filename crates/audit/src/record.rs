@@ -11,7 +11,12 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use tool::{Timestamp, json};
 
-use crate::AuditError;
+use crate::{
+    AuditError, Redactor, hex,
+    log::Slot,
+    plain::{push_number, push_text, push_timestamp},
+    value,
+};
 
 /// Digits of a hash.
 pub(crate) const HASH_LEN: usize = 64;
@@ -24,6 +29,12 @@ pub(crate) const CHECKPOINT: &str = "checkpoint";
 
 /// Members that belong to the log.
 const RESERVED: [&str; 5] = ["seq", "timestamp", "event", "prev", "hash"];
+
+/// What most bodies need, in bytes.
+const BODY_BYTES: usize = 1_024;
+
+/// How many members most bodies have.
+const BODY_MEMBERS: usize = 24;
 
 /// Members up to this long are kept as they are even in a record that is too large, in bytes.
 const SHORT_MEMBER: usize = 256;
@@ -63,16 +74,41 @@ struct Member {
 impl Body {
     /// Puts a member.
     pub fn put(&mut self, name: &str, value: &(impl Serialize + ?Sized)) {
-        debug_assert!(!self.names().any(|known| known == quoted(name)), "{name:?} is put twice");
-        let start = self.text.len();
-        let named = push_member(&mut self.text, name, value);
-        self.members.push(Member { start, named, end: self.text.len() });
+        self.begin(name);
+        value::push(&mut self.text, value);
+        self.end();
+    }
+
+    /// Puts what [`crate::redact`] makes of a value.
+    pub fn put_redacted(&mut self, name: &str, value: &Value, secret_names: &[String]) {
+        self.begin(name);
+        Redactor::new(secret_names).push(value, &mut self.text);
+        self.end();
     }
 
     /// Puts a member where there is something to put.
     pub fn put_some(&mut self, name: &str, value: Option<&(impl Serialize + ?Sized)>) {
         if let Some(value) = value {
             self.put(name, value);
+        }
+    }
+
+    fn begin(&mut self, name: &str) {
+        debug_assert!(!self.names().any(|known| known == quoted(name)), "{name:?} is put twice");
+        if self.members.is_empty() {
+            // Grown step by step, they would be copied several times.
+            self.text.reserve(BODY_BYTES);
+            self.members.reserve(BODY_MEMBERS);
+        }
+        let start = self.text.len();
+        let named = push_name(&mut self.text, name);
+        self.members.push(Member { start, named, end: named });
+    }
+
+    fn end(&mut self) {
+        self.text.push(b',');
+        if let Some(last) = self.members.last_mut() {
+            last.end = self.text.len();
         }
     }
 
@@ -128,57 +164,68 @@ pub(crate) struct Line<'a> {
 }
 
 impl Record {
-    /// The members between `seq` and `prev`, each followed by a comma.
-    pub(crate) fn members(&self, bytes_max: usize) -> Result<Vec<u8>, AuditError> {
+    /// The record as the log takes it.
+    pub(crate) fn into_slot(self, bytes_max: usize) -> Result<Slot, AuditError> {
         if self.event == CHECKPOINT {
             return Err(AuditError::Record(format!(
                 "the event {CHECKPOINT:?} belongs to the audit log itself"
             )));
         }
-        let is_reserved =
-            |name: &&&str| self.body.names().any(|put| put.get(1..put.len() - 1) == Some(name.as_bytes()));
-        if let Some(name) = RESERVED.iter().find(is_reserved) {
+        if let Some(name) = self.body.names().find_map(reserved) {
             return Err(AuditError::Record(format!("the member {name:?} belongs to the audit log itself")));
         }
-        let mut text = head(self.at, self.event);
-        if self.body.text.len() > bytes_max {
-            push_shortened(&mut text, &self.body, bytes_max);
-        } else {
-            text.extend_from_slice(&self.body.text);
+        let head = head(self.at, self.event);
+        let mut members = self.body.text;
+        if members.len() > bytes_max {
+            members = shortened(&members, &self.body.members, bytes_max);
         }
-        Ok(text)
+        Ok(Slot { head, members, seq: 0 })
     }
+}
+
+/// The one of [`RESERVED`] that a name, with its quotation marks, is.
+fn reserved(quoted: &[u8]) -> Option<&'static str> {
+    let bare = quoted.get(1..quoted.len() - 1)?;
+    RESERVED.into_iter().find(|name| name.as_bytes() == bare)
 }
 
 /// The members `timestamp` and `event`.
 pub(crate) fn head(at: Timestamp, event: &str) -> Vec<u8> {
-    let mut text = Vec::with_capacity(1024);
-    push_member(&mut text, "timestamp", &at);
-    push_member(&mut text, "event", event);
+    let mut text = Vec::with_capacity(64 + event.len());
+    text.extend_from_slice(br#""timestamp":""#);
+    push_timestamp(at, &mut text);
+    text.extend_from_slice(br#"","event":"#);
+    push_text(event, &mut text);
+    text.push(b',');
     text
 }
 
-/// Appends one member and a comma. Returns where its name ends.
-pub(crate) fn push_member(text: &mut Vec<u8>, name: &str, member: &(impl Serialize + ?Sized)) -> usize {
-    serde_json::to_writer(&mut *text, name).expect("a string always has JSON text");
-    let named = text.len();
-    text.push(b':');
-    serde_json::to_writer(&mut *text, member).expect("what is recorded always has JSON text");
+/// Appends one member and a comma.
+pub(crate) fn push_member(text: &mut Vec<u8>, name: &str, member: &(impl Serialize + ?Sized)) {
+    push_name(text, name);
+    value::push(text, member);
     text.push(b',');
-    named
 }
 
-/// Appends what fits of a body that is too large: short members as they are, of long ones the length and digest,
-/// and how many members did not fit at all.
-fn push_shortened(text: &mut Vec<u8>, body: &Body, bytes_max: usize) {
-    let end = text.len() + bytes_max - SHORT_MEMBER;
+/// Appends a name and a colon. Returns where the name ends.
+fn push_name(text: &mut Vec<u8>, name: &str) -> usize {
+    push_text(name, text);
+    text.push(b':');
+    text.len() - 1
+}
+
+/// What fits of a body that is too large: short members as they are, of long ones the length and digest, and how
+/// many members did not fit at all.
+fn shortened(body: &[u8], members: &[Member], bytes_max: usize) -> Vec<u8> {
+    let mut text = Vec::new();
+    let end = bytes_max - SHORT_MEMBER;
     let mut left_out = 0_u64;
-    for member in &body.members {
+    for member in members {
         let before = text.len();
-        let whole = &body.text[member.start..member.end];
+        let whole = &body[member.start..member.end];
         if whole.len() > SHORT_MEMBER {
-            text.extend_from_slice(&body.text[member.start..=member.named]);
-            let value = &body.text[member.named + 1..member.end - 1];
+            text.extend_from_slice(&body[member.start..=member.named]);
+            let value = &body[member.named + 1..member.end - 1];
             text.extend_from_slice(&quoted(&cut_mark(value)));
             text.push(b',');
         } else {
@@ -190,8 +237,9 @@ fn push_shortened(text: &mut Vec<u8>, body: &Body, bytes_max: usize) {
         }
     }
     if left_out > 0 {
-        push_member(text, "members_left_out", &left_out);
+        push_member(&mut text, "members_left_out", &left_out);
     }
+    text
 }
 
 fn cut_mark(bytes: &[u8]) -> String {
@@ -202,12 +250,19 @@ impl Link {
     /// Before the first record.
     pub(crate) const START: Self = Self { seq: 0, head: [b'0'; HASH_LEN] };
 
-    /// Appends the next record's line and says where the chain then ends.
+    /// Appends the next record's line and says where the chain then ends. `members` stand between `seq` and
+    /// `prev`, each followed by a comma.
     pub(crate) fn push_line(&self, members: &[u8], to: &mut Vec<u8>) -> Self {
+        self.push_parts(&[], members, to)
+    }
+
+    /// As [`Link::push_line`], of members that lie in two places.
+    pub(crate) fn push_parts(&self, head: &[u8], members: &[u8], to: &mut Vec<u8>) -> Self {
         let start = to.len();
         to.extend_from_slice(br#"{"seq":"#);
-        to.extend_from_slice((self.seq + 1).to_string().as_bytes());
+        push_number(self.seq + 1, to);
         to.push(b',');
+        to.extend_from_slice(head);
         to.extend_from_slice(members);
         to.extend_from_slice(br#""prev":""#);
         to.extend_from_slice(&self.head);
@@ -273,8 +328,7 @@ pub(crate) fn is_json(line: &[u8]) -> bool {
 
 /// The digits of a BLAKE3 hash.
 fn hash(bytes: &[u8]) -> [u8; HASH_LEN] {
-    let digits = blake3::hash(bytes).to_hex();
-    digits.as_bytes().try_into().expect("32 bytes have 64 digits")
+    hex::digits(blake3::hash(bytes).as_bytes())
 }
 
 /// Cuts a member with a hash off the end: what stands before it, and the hash.

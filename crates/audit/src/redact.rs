@@ -9,6 +9,8 @@ use regex::{Captures, Regex, RegexSet};
 use serde_json::{Map, Value};
 use tool::json;
 
+use crate::{plain::push_text, value};
+
 /// What stands in place of a secret.
 pub const MASK: &str = "[redacted]";
 
@@ -51,7 +53,8 @@ const NAMES: &[(&str, Match)] = &[
     ("psk", Match::Whole),
 ];
 
-/// Shapes of secrets in a text. What the group `keep` holds stays.
+/// Shapes of secrets in a text. What the group `keep` holds stays. [`has_no_secret`] knows what the shortest of each
+/// have in common.
 const SHAPES: &[&str] = &[
     // PEM (RFC 7468); an end that was lost masks the rest
     r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\z)",
@@ -75,6 +78,23 @@ const SHAPES: &[&str] = &[
     // `enable secret 5 ..`, `password 7 ..` in device configurations
     r"(?i)(?<keep>\b(?:password|secret|key)\s+[0-9]\s+)\S+",
 ];
+
+/// Which letters follow the first and which the second in the rows of [`NAMES`], which all have three
+/// letters or more: most places of most names need no further look.
+const BEGINNINGS: [[u32; 256]; 2] = {
+    let mut tables = [[0; 256]; 2];
+    let mut row = 0;
+    while row < NAMES.len() {
+        let name = NAMES[row].0.as_bytes();
+        tables[0][name[0] as usize] |= letter(name[1]);
+        tables[1][name[1] as usize] |= letter(name[2]);
+        row += 1;
+    }
+    tables
+};
+
+/// The longest name that is looked at without a buffer of its own, in bytes.
+const SHORT_NAME: usize = 64;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Match {
@@ -112,6 +132,16 @@ impl Redactor {
     pub fn redact(&self, value: &Value) -> Value {
         Walk { names: &self.names, left: TOTAL_BYTES_MAX }.value(value, DEPTH_MAX)
     }
+
+    /// Appends the JSON text of what [`Redactor::redact`] makes of a value, mostly without making it.
+    pub(crate) fn push(&self, value: &Value, to: &mut Vec<u8>) {
+        let start = to.len();
+        let mut walk = Walk { names: &self.names, left: TOTAL_BYTES_MAX };
+        if walk.push(value, DEPTH_MAX, to).is_none() {
+            to.truncate(start);
+            value::push(to, &self.redact(value));
+        }
+    }
 }
 
 struct Walk<'a> {
@@ -132,6 +162,59 @@ impl Walk<'_> {
                 plain.clone()
             }
         }
+    }
+
+    /// As [`Walk::value`], as JSON text. `None` where something has to be cut, or a name masked: two names may
+    /// become one then.
+    fn push(&mut self, value: &Value, depth: u32, to: &mut Vec<u8>) -> Option<()> {
+        match value {
+            Value::String(text) => self.push_text(&mask_text(text), to)?,
+            Value::Array(_) | Value::Object(_) if depth == 0 => return None,
+            Value::Array(items) => {
+                to.push(b'[');
+                for (i, item) in items.iter().enumerate() {
+                    self.push_comma(i, to)?;
+                    self.push(item, depth - 1, to)?;
+                }
+                to.push(b']');
+            }
+            Value::Object(members) => {
+                to.push(b'{');
+                for (i, (name, member)) in members.iter().enumerate() {
+                    self.push_comma(i, to)?;
+                    let Cow::Borrowed(shown) = mask_text(name) else { return None };
+                    self.push_text(shown, to)?;
+                    to.push(b':');
+                    if self.is_secret(name, member) {
+                        push_text(MASK, to);
+                    } else {
+                        self.push(member, depth - 1, to)?;
+                    }
+                }
+                to.push(b'}');
+            }
+            plain => {
+                self.spend(8);
+                value::push(to, plain);
+            }
+        }
+        Some(())
+    }
+
+    fn push_comma(&self, i: usize, to: &mut Vec<u8>) -> Option<()> {
+        if i > 0 {
+            to.push(b',');
+        }
+        (self.left > 0).then_some(())
+    }
+
+    fn push_text(&mut self, masked: &str, to: &mut Vec<u8>) -> Option<()> {
+        if masked.len() > TEXT_BYTES_MAX.min(self.left) {
+            return None;
+        }
+        self.spend(masked.len() + 2);
+        push_text(masked, to);
+        Some(())
     }
 
     fn items(&mut self, items: &[Value], depth: u32) -> Vec<Value> {
@@ -176,14 +259,53 @@ impl Walk<'_> {
     }
 
     fn is_secret(&self, name: &str, member: &Value) -> bool {
-        let name = plain(name);
-        let known = |(secret, how): &(&str, Match)| match how {
-            Match::Part => name.contains(secret),
-            Match::PartOfText => name.contains(secret) && !member.is_number() && !member.is_boolean(),
-            Match::Whole => name == *secret,
-        };
-        !member.is_null() && (NAMES.iter().any(known) || self.names.contains(&name))
+        if member.is_null() {
+            return false;
+        }
+        let mut room = [0; SHORT_NAME];
+        match plain_ascii(name, &mut room) {
+            Some(name) => self.is_known(name, member),
+            None => self.is_known(plain(name).as_bytes(), member),
+        }
     }
+
+    /// True for the [`plain`] name of a secret.
+    fn is_known(&self, name: &[u8], member: &Value) -> bool {
+        let follows =
+            |nth: usize, three: &[u8]| BEGINNINGS[nth][usize::from(three[nth])] & letter(three[nth + 1]) != 0;
+        let known_at = |(at, three): (usize, &[u8])| {
+            follows(0, three) && follows(1, three) && {
+                let rest = &name[at..];
+                NAMES.iter().any(|(secret, how)| {
+                    rest.starts_with(secret.as_bytes())
+                        && match how {
+                            Match::Part => true,
+                            Match::PartOfText => !member.is_number() && !member.is_boolean(),
+                            Match::Whole => name.len() == secret.len(),
+                        }
+                })
+            }
+        };
+        name.windows(3).enumerate().any(known_at) || self.names.iter().any(|own| own.as_bytes() == name)
+    }
+}
+
+/// The bit of a letter; of any other byte, the bit of some letter.
+const fn letter(byte: u8) -> u32 {
+    1 << (byte & 31)
+}
+
+/// As [`plain`], for a name of ASCII that is not too long.
+fn plain_ascii<'a>(name: &str, room: &'a mut [u8; SHORT_NAME]) -> Option<&'a [u8]> {
+    if name.len() > SHORT_NAME || !name.is_ascii() {
+        return None;
+    }
+    let mut length = 0;
+    for byte in name.bytes().filter(u8::is_ascii_alphanumeric) {
+        room[length] = byte.to_ascii_lowercase();
+        length += 1;
+    }
+    Some(&room[..length])
 }
 
 /// A name in lowercase, letters and digits only.
@@ -203,7 +325,7 @@ pub fn mask_text(text: &str) -> Cow<'_, str> {
     });
     let mut masked = Cow::Borrowed(text);
     // Nearly every text holds none: one pass over all shapes at once tells.
-    if text.len() < 8 || !SHAPE_SET.is_match(text) {
+    if text.len() < 8 || has_no_secret(text.as_bytes()) || !SHAPE_SET.is_match(text) {
         return masked;
     }
     for shape in SHAPE_LIST.iter() {
@@ -216,6 +338,22 @@ pub fn mask_text(text: &str) -> Cow<'_, str> {
         }
     }
     masked
+}
+
+/// True for most names and short words: they have neither the length nor the bytes of any row of [`SHAPES`]. Of
+/// letters, digits and `_` alone, only `sk_`, `pk_` and `rk_` begin a secret under 20 bytes.
+fn has_no_secret(text: &[u8]) -> bool {
+    let mut before = 0;
+    text.len() < 20
+        && text.iter().all(|byte| {
+            let harmless = match byte {
+                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => true,
+                b'_' => before != b'k',
+                _ => false,
+            };
+            before = *byte;
+            harmless
+        })
 }
 
 #[cfg(test)]

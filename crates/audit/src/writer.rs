@@ -140,7 +140,7 @@ impl Audit {
     /// it), it is closed, or the body holds a name that belongs to the log ([`AuditError::Record`]).
     pub async fn write(&self, record: Record, durability: Durability) -> Result<u64, AuditError> {
         let Handle { shared, record_bytes_max, queue_wait, .. } = &*self.handle;
-        let mut slot = Slot { members: record.members(*record_bytes_max)?, seq: 0 };
+        let mut slot = record.into_slot(*record_bytes_max)?;
         let sync = must_sync(self.handle.sync, durability == Durability::Synced);
         if !sync && let Some(written) = shared.write_here(&mut slot, self.handle.checkpoint_records) {
             return written.map(|()| slot.seq);

@@ -1,11 +1,11 @@
 //! Breakers: a source that keeps failing is left alone for a while. No clock and no IO; time comes in.
 
 use std::{
-    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
+use foldhash::HashMap;
 use tokio::time::Instant;
 use tool::{Code, Fault};
 
@@ -106,12 +106,15 @@ impl Breakers {
 
     fn with<T>(&self, source: &Arc<str>, f: impl FnOnce(&mut Breaker) -> T) -> T {
         let mut breakers = self.by_source.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut breaker = breakers.get(source).copied().unwrap_or(Breaker::Closed { failures: 0 });
+        let known = breakers.get(source).copied();
+        let mut breaker = known.unwrap_or(Breaker::Closed { failures: 0 });
         let told = f(&mut breaker);
         // A source without failures needs no memory, and no caller can fill it with names.
         if breaker == (Breaker::Closed { failures: 0 }) {
-            breakers.remove(source);
-        } else if breakers.len() < BREAKERS_MAX || breakers.contains_key(source) {
+            if known.is_some() {
+                breakers.remove(source);
+            }
+        } else if known.is_some() || breakers.len() < BREAKERS_MAX {
             breakers.insert(Arc::clone(source), breaker);
         }
         told

@@ -117,9 +117,9 @@ pub(crate) async fn identify(
             Ok(Arc::new(Caller::vouch(seal, of_signer(&signer.principal, principal))))
         }
         Credentials::Bearer { secret, .. } => {
-            let hash = hash(secret.expose());
-            let key = ring.find(&hash).await?.ok_or_else(|| invalid("no such key"))?;
-            check(&key.key, &hash, now)?;
+            let found = ring.find_secret(secret, hash).await?.ok_or_else(|| invalid("no such key"))?;
+            let key = &*found.key;
+            check(&key.key, &found.hash, now)?;
             key.caller(&snapshot.serial, || Ok(Caller::vouch(seal, of_key(&key.key, principals)?)))
         }
     }

@@ -231,10 +231,13 @@ impl Gate {
         let (source, gone) = StopSource::new();
         let journey = Journey::new(Arc::clone(self), request.call, request.line, gone);
         let (request_id, started) = (journey.call.request_id.clone(), journey.started);
-        let credentials = request.credentials;
-        let walk = self.tasks.track_future(async move { journey.go(&credentials).await });
-        let walk = AssertUnwindSafe(walk).catch_unwind();
-        let carried = Carried { gate: Arc::clone(self), walk: Some(Box::pin(walk)), _leash: Leash(source) };
+        let (credentials, token) = (request.credentials, self.tasks.token());
+        // Put together where it stays: each layer around it would be a copy of it.
+        let walk = Box::pin(async move {
+            let _token = token;
+            AssertUnwindSafe(journey.go(&credentials)).catch_unwind().await
+        });
+        let carried = Carried { gate: Arc::clone(self), walk: Some(walk), _leash: Leash(source) };
         // Providers and the road have nets of their own; this is a fault in those.
         carried.await.unwrap_or_else(|_| {
             tracing::error!(request_id = request_id.as_str(), "the road broke");

@@ -2,17 +2,18 @@
 //! places until it has really ended.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    iter::once,
+    sync::{Arc, LazyLock, Mutex, PoisonError},
     time::Duration,
 };
 
+use foldhash::HashMap;
 use serde_json::json;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
 };
-use tool::{Code, Fault, Identity, Rate, Timestamp, Tool};
+use tool::{Code, Fault, Identity, Rate, Timestamp, Tool, ToolName};
 
 use crate::{
     config::{LimitsConfig, TierConfig},
@@ -26,31 +27,59 @@ const SWEEP_EVERY: usize = 1024;
 #[derive(Default)]
 pub(crate) struct Limits {
     windows: Mutex<Windows>,
-    places: Mutex<HashMap<Place, (u32, Arc<Semaphore>)>>,
+    places: Mutex<Places>,
 }
 
+type ByName<T> = HashMap<Arc<str>, T>;
+
+/// The windows of what calls are counted for.
 #[derive(Default)]
 struct Windows {
-    by_scope: HashMap<Scope, Window>,
+    keys: ByName<Window>,
+    tiers: ByName<Window>,
+    tools: ByName<Window>,
     sweep_at: usize,
 }
 
-/// What a rate is counted for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Scope {
-    Key(Arc<str>),
-    Tier(Arc<str>),
-    Tool(Arc<str>),
+/// What counted calls are limited by: `key`, `tier` or `tool`. Every answer shows one.
+static POLICIES: LazyLock<[Arc<str>; 3]> = LazyLock::new(|| ["key", "tier", "tool"].map(Arc::from));
+
+/// A window that a call counts in.
+struct Counted<'a> {
+    /// Which of [`POLICIES`].
+    policy: usize,
+    rate: Rate,
+    window: &'a mut Window,
+    /// How it stood before this call.
+    before: Standing,
 }
 
-/// What running calls take a place of.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Place {
-    House,
-    Key(Arc<str>),
-    Source(Arc<str>),
-    Tool(Arc<str>),
+/// The places of what takes running calls.
+#[derive(Default)]
+struct Places {
+    house: Option<Crowd>,
+    keys: ByName<Crowd>,
+    sources: ByName<Crowd>,
+    tools: ByName<Crowd>,
 }
+
+/// How many places there are, and who has them.
+type Crowd = (u32, Arc<Semaphore>);
+
+/// What running calls take a place of.
+#[derive(Clone, Copy, Debug)]
+enum Place<'a> {
+    House,
+    Key(&'a Arc<str>),
+    Source(&'a Arc<str>),
+    Tool(&'a ToolName),
+}
+
+/// The most places that one call takes.
+const PLACES_MAX: usize = 4;
+
+/// The places a call wants, in the order that it takes them, and how many calls each is for.
+type Wanted<'a> = [Option<(Place<'a>, u32)>; PLACES_MAX];
 
 /// How the limit that matters most stands after this call.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,12 +99,12 @@ pub struct LimitState {
 /// The places a running call holds.
 #[derive(Debug)]
 pub(crate) struct Slot {
-    _places: Vec<OwnedSemaphorePermit>,
+    _places: [Option<OwnedSemaphorePermit>; PLACES_MAX],
 }
 
 impl Limits {
-    /// Counts one call against its key, its tier and its tool (`None` where there is no such tool): against all of them, or where one is used up
-    /// against none.
+    /// Counts one call against its key, its tier and its tool (`None` where there is no such tool): against all of
+    /// them, or where one is used up against none.
     ///
     /// Fault: `RateLimited`, with the wait and the limit that was met.
     pub(crate) fn count(
@@ -87,28 +116,28 @@ impl Limits {
         now: Instant,
         wall: Timestamp,
     ) -> (LimitState, Result<(), Fault>) {
-        let scopes = scopes(caller, tool, config, tier);
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
         windows.sweep(now);
-        for (scope, rate) in &scopes {
-            let standing = windows.of(scope).look(*rate, now);
-            if !standing.wait.is_zero() {
-                let state =
-                    state(scope, *rate, Standing { remaining: 0, reset_in: standing.wait, ..standing }, wall);
-                let fault = limited(&state, standing.wait);
+        let (mut own, mut shared) = windows.counting(caller, tool, config, tier);
+        for one in once(&mut own).chain(shared.iter_mut().flatten()) {
+            one.before = one.window.look(one.rate, now);
+            let wait = one.before.wait;
+            if !wait.is_zero() {
+                let state = one.state(Standing { remaining: 0, reset_in: wait, wait }, wall);
+                let fault = limited(&state, wait);
                 return (state, Err(fault));
             }
         }
-        let mut states = Vec::with_capacity(scopes.len());
-        for (scope, rate) in &scopes {
-            let window = windows.of(scope);
-            window.take(*rate, now);
-            states.push(state(scope, *rate, window.look(*rate, now), wall));
-        }
         // The key's own limit is the one a caller plans by, unless another has less left.
-        let scarcest = states.into_iter().min_by_key(|state| state.remaining);
-        let state = scarcest.expect("a call always counts against its key");
-        (state, Ok(()))
+        let mut scarcest = own.pass(now);
+        let mut by = &own;
+        for one in shared.iter_mut().flatten() {
+            let standing = one.pass(now);
+            if standing.remaining < scarcest.remaining {
+                (scarcest, by) = (standing, &*one);
+            }
+        }
+        (by.state(scarcest, wall), Ok(()))
     }
 
     /// Takes a place in the house, with the key, the source and the tool; waits a while where one is full.
@@ -122,57 +151,111 @@ impl Limits {
         tier: Option<&TierConfig>,
     ) -> Result<Slot, Fault> {
         let per_key = tier.and_then(|tier| tier.concurrent_max).unwrap_or(config.concurrent_per_key_max);
-        let mut wanted = vec![
-            (Place::Key(Arc::clone(&caller.credential)), per_key),
-            (Place::Source(Arc::clone(&tool.source)), source_max(tool, config)),
-            (Place::House, config.concurrent_max),
+        let wanted = [
+            Some((Place::Key(&caller.credential), per_key)),
+            tool.concurrent_max.map(|max| (Place::Tool(&tool.name), max)),
+            Some((Place::Source(&tool.source), source_max(tool, config))),
+            Some((Place::House, config.concurrent_max)),
         ];
-        if let Some(max) = tool.concurrent_max {
-            wanted.insert(1, (Place::Tool(tool.name.shared()), max));
-        }
-        self.take(wanted, Instant::now() + Duration::from_millis(config.queue_wait_ms)).await
-    }
-
-    async fn take(&self, wanted: Vec<(Place, u32)>, until: Instant) -> Result<Slot, Fault> {
-        let mut places = Vec::with_capacity(wanted.len());
-        for (place, max) in wanted {
-            let semaphore = self.semaphore(&place, max);
-            // The limit's semaphores are never closed, so acquiring one fails only by the clock.
-            let taken = match Arc::clone(&semaphore).try_acquire_owned() {
-                Ok(taken) => taken,
-                Err(_) => match tokio::time::timeout_at(until, semaphore.acquire_owned()).await {
-                    Ok(Ok(taken)) => taken,
-                    Ok(Err(_)) | Err(_) => return Err(busy(&place, max)),
-                },
-            };
-            places.push(taken);
-        }
-        Ok(Slot { _places: places })
+        self.take(wanted, Duration::from_millis(config.queue_wait_ms)).await
     }
 
     /// Takes the places that a call made by a call needs beside its parent's: with the tool and the source,
     /// where they are free at once. Waiting here could wait for its own parent.
     pub(crate) async fn admit_inside(&self, tool: &Tool, config: &LimitsConfig) -> Result<Slot, Fault> {
-        let mut wanted = vec![(Place::Source(Arc::clone(&tool.source)), source_max(tool, config))];
-        if let Some(max) = tool.concurrent_max {
-            wanted.push((Place::Tool(tool.name.shared()), max));
-        }
-        self.take(wanted, Instant::now()).await
+        let wanted = [
+            Some((Place::Source(&tool.source), source_max(tool, config))),
+            tool.concurrent_max.map(|max| (Place::Tool(&tool.name), max)),
+            None,
+            None,
+        ];
+        self.take(wanted, Duration::ZERO).await
     }
 
-    fn semaphore(&self, place: &Place, max: u32) -> Arc<Semaphore> {
+    async fn take(&self, wanted: Wanted<'_>, wait: Duration) -> Result<Slot, Fault> {
+        let mut taken = [const { None }; PLACES_MAX];
+        let from = self.take_free(&wanted, &mut taken);
+        if from < PLACES_MAX {
+            self.take_others(&wanted, &mut taken, from, Instant::now() + wait).await?;
+        }
+        Ok(Slot { _places: taken })
+    }
+
+    /// Takes places up to the first that is full; says which that is.
+    fn take_free(
+        &self,
+        wanted: &Wanted<'_>,
+        taken: &mut [Option<OwnedSemaphorePermit>; PLACES_MAX],
+    ) -> usize {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        if places.len() >= SWEEP_EVERY && !places.contains_key(place) {
+        for (i, (wanted, taken)) in wanted.iter().zip(taken).enumerate() {
+            let Some((place, max)) = *wanted else { continue };
+            match Arc::clone(places.of(place, max)).try_acquire_owned() {
+                Ok(permit) => *taken = Some(permit),
+                Err(_) => return i,
+            }
+        }
+        PLACES_MAX
+    }
+
+    /// Takes places from one on, waiting for each.
+    async fn take_others(
+        &self,
+        wanted: &Wanted<'_>,
+        taken: &mut [Option<OwnedSemaphorePermit>; PLACES_MAX],
+        from: usize,
+        until: Instant,
+    ) -> Result<(), Fault> {
+        for (wanted, taken) in wanted.iter().zip(taken).skip(from) {
+            let Some((place, max)) = *wanted else { continue };
+            let semaphore =
+                Arc::clone(self.places.lock().unwrap_or_else(PoisonError::into_inner).of(place, max));
+            // The limit's semaphores are never closed, so acquiring one fails only by the clock.
+            *taken = match Arc::clone(&semaphore).try_acquire_owned() {
+                Ok(permit) => Some(permit),
+                Err(_) => match tokio::time::timeout_at(until, semaphore.acquire_owned()).await {
+                    Ok(Ok(permit)) => Some(permit),
+                    Ok(Err(_)) | Err(_) => return Err(busy(place, max)),
+                },
+            };
+        }
+        Ok(())
+    }
+}
+
+impl Places {
+    fn of(&mut self, place: Place<'_>, max: u32) -> &Arc<Semaphore> {
+        if self.len() >= SWEEP_EVERY && !self.has(place) {
             // Nobody holds or waits for a place of these: they are made again when they are wanted.
-            places.retain(|_, (_, semaphore)| Arc::strong_count(semaphore) > 1);
+            for places in [&mut self.keys, &mut self.sources, &mut self.tools] {
+                places.retain(|_, (_, semaphore)| Arc::strong_count(semaphore) > 1);
+            }
         }
         let fresh = || (max, Arc::new(Semaphore::new(max as usize)));
-        let entry = places.entry(place.clone()).or_insert_with(fresh);
-        if entry.0 != max {
+        let crowd = match place {
+            Place::House => self.house.get_or_insert_with(fresh),
+            Place::Key(name) => self.keys.entry(Arc::clone(name)).or_insert_with(fresh),
+            Place::Source(name) => self.sources.entry(Arc::clone(name)).or_insert_with(fresh),
+            Place::Tool(name) => self.tools.entry(name.shared()).or_insert_with(fresh),
+        };
+        if crowd.0 != max {
             // After a reload: calls that run keep their old places, new ones go by the new limit.
-            *entry = fresh();
+            *crowd = fresh();
         }
-        Arc::clone(&entry.1)
+        &crowd.1
+    }
+
+    fn len(&self) -> usize {
+        self.keys.len() + self.sources.len() + self.tools.len()
+    }
+
+    fn has(&self, place: Place<'_>) -> bool {
+        match place {
+            Place::House => self.house.is_some(),
+            Place::Key(name) => self.keys.contains_key(name),
+            Place::Source(name) => self.sources.contains_key(name),
+            Place::Tool(name) => self.tools.contains_key(name.as_str()),
+        }
     }
 }
 
@@ -182,15 +265,55 @@ fn source_max(tool: &Tool, config: &LimitsConfig) -> u32 {
 }
 
 impl Windows {
-    fn of(&mut self, scope: &Scope) -> &mut Window {
-        self.by_scope.entry(scope.clone()).or_default()
+    /// What a call counts against, its key first.
+    fn counting(
+        &mut self,
+        caller: &Identity,
+        tool: Option<&Tool>,
+        config: &LimitsConfig,
+        tier: Option<&TierConfig>,
+    ) -> (Counted<'_>, [Option<Counted<'_>>; 2]) {
+        let Self { keys, tiers, tools, .. } = self;
+        let own = Counted::new(0, own_rate(caller, config, tier), keys, Arc::clone(&caller.credential));
+        let total = tier.and_then(|tier| tier.total_per_minute).map(Rate::per_minute);
+        let total = total.map(|rate| Counted::new(1, rate, tiers, Arc::clone(&caller.tier)));
+        let tool = tool.and_then(|tool| Some((tool.rate?, tool.name.shared())));
+        let tool = tool.map(|(rate, name)| Counted::new(2, rate, tools, name));
+        (own, [total, tool])
+    }
+
+    fn len(&self) -> usize {
+        self.keys.len() + self.tiers.len() + self.tools.len()
     }
 
     /// Forgets windows that nobody used for an hour, every so often.
     fn sweep(&mut self, now: Instant) {
-        if self.by_scope.len() >= self.sweep_at.max(SWEEP_EVERY) {
-            self.by_scope.retain(|_, window| !window.is_idle(Duration::from_secs(3600), now));
-            self.sweep_at = self.by_scope.len() + SWEEP_EVERY;
+        if self.len() >= self.sweep_at.max(SWEEP_EVERY) {
+            for windows in [&mut self.keys, &mut self.tiers, &mut self.tools] {
+                windows.retain(|_, window| !window.is_idle(Duration::from_secs(3600), now));
+            }
+            self.sweep_at = self.len() + SWEEP_EVERY;
+        }
+    }
+}
+
+impl<'a> Counted<'a> {
+    fn new(policy: usize, rate: Rate, windows: &'a mut ByName<Window>, name: Arc<str>) -> Self {
+        Self { policy, rate, window: windows.entry(name).or_default(), before: Standing::default() }
+    }
+
+    /// Counts the call, and says how the limit stands then.
+    fn pass(&mut self, now: Instant) -> Standing {
+        self.window.pass(self.rate, self.before, now)
+    }
+
+    fn state(&self, standing: Standing, wall: Timestamp) -> LimitState {
+        LimitState {
+            policy: Arc::clone(&POLICIES[self.policy]),
+            limit: self.rate.calls,
+            remaining: standing.remaining,
+            window: self.rate.window,
+            reset_at: wall.after(standing.reset_in),
         }
     }
 }
@@ -201,53 +324,18 @@ pub(crate) fn own_rate(caller: &Identity, config: &LimitsConfig, tier: Option<&T
     caller.rate.or(of_tier).unwrap_or_else(|| Rate::per_minute(config.rate_per_minute))
 }
 
-/// What a call counts against, the key first.
-fn scopes(
-    caller: &Identity,
-    tool: Option<&Tool>,
-    config: &LimitsConfig,
-    tier: Option<&TierConfig>,
-) -> Vec<(Scope, Rate)> {
-    let key = own_rate(caller, config, tier);
-    let mut scopes = vec![(Scope::Key(Arc::clone(&caller.credential)), key)];
-    if let Some(total) = tier.and_then(|tier| tier.total_per_minute) {
-        scopes.push((Scope::Tier(Arc::clone(&caller.tier)), Rate::per_minute(total)));
-    }
-    if let Some(tool) = tool
-        && let Some(rate) = tool.rate
-    {
-        scopes.push((Scope::Tool(tool.name.shared()), rate));
-    }
-    scopes
-}
-
-fn state(scope: &Scope, rate: Rate, standing: Standing, wall: Timestamp) -> LimitState {
-    let policy = match scope {
-        Scope::Key(_) => "key",
-        Scope::Tier(_) => "tier",
-        Scope::Tool(_) => "tool",
-    };
-    LimitState {
-        policy: policy.into(),
-        limit: rate.calls,
-        remaining: standing.remaining,
-        window: rate.window,
-        reset_at: wall.after(standing.reset_in),
-    }
-}
-
 fn limited(state: &LimitState, wait: Duration) -> Fault {
     Fault::new(Code::RateLimited, "Rate limit exceeded")
         .retry_after(wait)
         .with_details(json!({ "limit": state.limit, "reset_at": state.reset_at, "policy": state.policy }))
 }
 
-fn busy(place: &Place, max: u32) -> Fault {
+fn busy(place: Place<'_>, max: u32) -> Fault {
     let whose = match place {
         Place::House => "this server".to_owned(),
         Place::Key(_) => "this key".to_owned(),
         Place::Source(source) => format!("{source:?}"),
-        Place::Tool(tool) => format!("{tool:?}"),
+        Place::Tool(tool) => format!("{:?}", tool.as_str()),
     };
     let text =
         format!("{max} calls of {whose} are running already, which is the most; ask again in a moment");

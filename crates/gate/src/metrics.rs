@@ -1,8 +1,11 @@
 //! What is counted and measured, under the names that the seeds' dashboards and the conventions use.
 
+mod end;
+mod kept;
+
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -14,7 +17,12 @@ use prometheus_client::{
     registry::Registry,
 };
 use tokio::time::Instant;
-use tool::{Call, Code, Face, Fault, McpOperation, Meter, ToolServer};
+use tool::{Call, Face, McpOperation, Meter, ToolServer};
+
+pub(crate) use end::End;
+
+use end::Status;
+use kept::{Ends, Kept, Operations};
 
 /// Buckets in seconds, for calls and requests: from half a millisecond to half a minute.
 const SECONDS: [f64; 16] =
@@ -38,6 +46,13 @@ pub struct Metrics {
     started: Instant,
     calls_done: AtomicU64,
     recent: Mutex<Recent>,
+    /// The series of what ends with every call, by tool; of requests, by door and status; of queries, by name.
+    ends: Kept<Arc<str>, Ends>,
+    client_operations: Kept<Arc<str>, Operations>,
+    requests: Kept<(&'static str, u16), (Counter, Histogram)>,
+    queries: Kept<Box<str>, Histogram>,
+    cache_hit: OnceLock<Counter>,
+    cache_miss: OnceLock<Counter>,
     tool_calls: Family<ToolStatus, Counter>,
     tool_duration: Family<ToolName, Histogram>,
     mcp_invocations: Family<McpStatus, Counter>,
@@ -138,6 +153,12 @@ impl Metrics {
             started: Instant::now(),
             calls_done: AtomicU64::new(0),
             recent: Mutex::default(),
+            ends: Kept::default(),
+            client_operations: Kept::default(),
+            requests: Kept::default(),
+            queries: Kept::default(),
+            cache_hit: OnceLock::new(),
+            cache_miss: OnceLock::new(),
             tool_calls: Family::default(),
             tool_duration: Family::new_with_constructor(seconds),
             mcp_invocations: Family::default(),
@@ -317,13 +338,17 @@ impl Metrics {
 
     /// A request was answered. `endpoint` is the door's template, never the path as sent.
     pub fn http_request(&self, endpoint: &'static str, status: u16, took: Duration) {
-        let labels = HttpStatus { endpoint, status_code: status };
-        self.http_requests.get_or_create(&labels).inc();
         if status >= 500 {
             self.http_errors.inc();
         }
-        let labels = Endpoint { endpoint };
-        self.http_duration.get_or_create(&labels).observe(took.as_secs_f64());
+        let make = || {
+            let count = self.http_requests.get_or_create_owned(&HttpStatus { endpoint, status_code: status });
+            ((endpoint, status), (count, self.http_duration.get_or_create_owned(&Endpoint { endpoint })))
+        };
+        self.requests.with(&(endpoint, status), make, |(count, duration)| {
+            count.inc();
+            duration.observe(took.as_secs_f64());
+        });
     }
 
     /// A client connected.
@@ -408,22 +433,44 @@ impl Metrics {
     /// A call ended before anybody was identified: it is measured as a call, but is none of the operations.
     pub(crate) fn login_refused(&self, tool: &Arc<str>, call: &Call, end: End<'_>, took: Duration) {
         self.in_flight.dec();
-        let status = status(end, tool);
-        let seconds = took.as_secs_f64();
-        let name = || Arc::clone(tool);
-        self.tool_calls.get_or_create(&ToolStatus { tool_name: name(), status }).inc();
-        self.tool_duration.get_or_create(&ToolName { tool_name: name() }).observe(seconds);
-        self.mcp_invocations.get_or_create(&McpStatus { tool: name(), status }).inc();
-        self.mcp_duration.get_or_create(&McpTool { tool: name() }).observe(seconds);
-        if matches!(call.face, Face::Mcp | Face::Stdio) {
-            let labels = Operation {
-                mcp_method_name: call.kind.method(),
-                gen_ai_tool_name: name(),
-                error_type: if matches!(end, End::Success) { "" } else { "tool_error" },
-                network_transport: if call.face == Face::Mcp { "tcp" } else { "pipe" },
-            };
-            self.mcp_server_operations.get_or_create(&labels).observe(seconds);
+        let (status, seconds) = (Status::of(end, tool), took.as_secs_f64());
+        self.ends.with(
+            &**tool,
+            || (Arc::clone(tool), self.ends_of(tool)),
+            |ends| {
+                let (tool_calls, mcp_invocations) =
+                    ends.counts[status as usize].get_or_init(|| self.counts_of(tool, status));
+                tool_calls.inc();
+                mcp_invocations.inc();
+                ends.duration.observe(seconds);
+                ends.mcp_duration.observe(seconds);
+                if matches!(call.face, Face::Mcp | Face::Stdio) {
+                    let error_type = if matches!(end, End::Success) { "" } else { "tool_error" };
+                    let transport = if call.face == Face::Mcp { "tcp" } else { "pipe" };
+                    let labels = [call.kind.method(), error_type, transport];
+                    ends.operations.observe(labels, seconds, || {
+                        self.mcp_server_operations.get_or_create_owned(&operation(labels, tool))
+                    });
+                }
+            },
+        );
+    }
+
+    /// The series of a tool's calls that are there as soon as one has ended.
+    fn ends_of(&self, tool: &Arc<str>) -> Ends {
+        Ends {
+            duration: self.tool_duration.get_or_create_owned(&ToolName { tool_name: Arc::clone(tool) }),
+            mcp_duration: self.mcp_duration.get_or_create_owned(&McpTool { tool: Arc::clone(tool) }),
+            counts: Default::default(),
+            operations: Operations::default(),
         }
+    }
+
+    /// The series of a tool's calls that ended so.
+    fn counts_of(&self, tool: &Arc<str>, status: Status) -> (Counter, Counter) {
+        let (name, status) = (|| Arc::clone(tool), status.as_str());
+        let tool_calls = self.tool_calls.get_or_create_owned(&ToolStatus { tool_name: name(), status });
+        (tool_calls, self.mcp_invocations.get_or_create_owned(&McpStatus { tool: name(), status }))
     }
 
     /// A rate limit said no.
@@ -433,7 +480,8 @@ impl Metrics {
 
     /// The answer cache was asked.
     pub(crate) fn cache_asked(&self, hit: bool) {
-        self.cache.get_or_create(&CacheResult { result: if hit { "hit" } else { "miss" } }).inc();
+        let (kept, result) = if hit { (&self.cache_hit, "hit") } else { (&self.cache_miss, "miss") };
+        kept.get_or_init(|| self.cache.get_or_create_owned(&CacheResult { result })).inc();
     }
 
     /// Hits and misses of the answer cache.
@@ -450,8 +498,11 @@ impl Metrics {
 
 impl Meter for Metrics {
     fn db_query(&self, query_name: &str, took: Duration) {
-        let labels = Query { query_name: query_name.to_owned() };
-        self.db_queries.get_or_create(&labels).observe(took.as_secs_f64());
+        let make = || {
+            let labels = Query { query_name: query_name.to_owned() };
+            (query_name.into(), self.db_queries.get_or_create_owned(&labels))
+        };
+        self.queries.with(query_name, make, |query| query.observe(took.as_secs_f64()));
     }
 
     fn api_error(&self, source: &str, status_code: &str) {
@@ -460,13 +511,14 @@ impl Meter for Metrics {
     }
 
     fn mcp_client(&self, operation: &McpOperation<'_>, took: Duration) {
-        let labels = Operation {
-            mcp_method_name: operation.method,
-            gen_ai_tool_name: operation.tool.into(),
-            error_type: operation.error_type,
-            network_transport: operation.transport,
-        };
-        self.mcp_client_operations.get_or_create(&labels).observe(took.as_secs_f64());
+        let McpOperation { method, tool, error_type, transport } = *operation;
+        let labels = [method, error_type, transport];
+        let make = || (tool.into(), Operations::default());
+        self.client_operations.with(tool, make, |operations| {
+            operations.observe(labels, took.as_secs_f64(), || {
+                self.mcp_client_operations.get_or_create_owned(&self::operation(labels, &tool.into()))
+            });
+        });
     }
 
     fn tool_server(&self, server: &str, stands: ToolServer) {
@@ -492,28 +544,12 @@ impl Meter for Metrics {
     }
 }
 
-/// The seeds' word for how a call ended.
-/// How a call ended, as it is counted.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum End<'a> {
-    Success,
-    /// With a result that says that the work failed.
-    Failed,
-    Fault(&'a Fault),
-}
-
-fn status(end: End<'_>, tool: &str) -> &'static str {
-    let End::Fault(fault) = end else {
-        return if matches!(end, End::Success) { "success" } else { "error" };
-    };
-    match fault.code {
-        // The tool was there: what it looked for was not.
-        Code::NotFound if tool != UNKNOWN_TOOL => "error",
-        Code::Unauthenticated | Code::Disabled | Code::Denied | Code::NotFound => "denied",
-        Code::RateLimited | Code::Busy => "limited",
-        Code::TimedOut | Code::OutcomeUnknown => "timeout",
-        _ => "error",
-    }
+/// The labels of an operation at a tool: of its method, its kind of error and its transport.
+fn operation(
+    [mcp_method_name, error_type, network_transport]: [&'static str; 3],
+    tool: &Arc<str>,
+) -> Operation {
+    Operation { mcp_method_name, gen_ai_tool_name: Arc::clone(tool), error_type, network_transport }
 }
 
 /// Calls in each of the last 60 seconds.
@@ -586,5 +622,35 @@ mod tests {
         ] {
             assert!(text.contains(&format!("# HELP {name} ")), "{name}");
         }
+    }
+
+    #[test]
+    fn a_series_is_there_once_it_is_counted_and_goes_on_being_the_same() {
+        let metrics = Metrics::new();
+        let count = |name: &str| metrics.encode().lines().filter(|line| line.contains(name)).count();
+        let operation =
+            |error_type| McpOperation { method: "tools/call", tool: "a", error_type, transport: "tcp" };
+        for _ in 0..3 {
+            metrics.http_request("/mcp", 200, Duration::from_millis(1));
+            metrics.mcp_client(&operation(""), Duration::from_millis(1));
+            metrics.db_query("q", Duration::from_millis(1));
+            metrics.cache_asked(true);
+        }
+        metrics.http_request("/mcp", 503, Duration::from_millis(1));
+        metrics.mcp_client(&operation("timeout"), Duration::from_millis(1));
+        assert_eq!(count("cache_requests_total{"), 1, "nothing has missed");
+        let text = metrics.encode();
+        for line in [
+            "http_requests_total{endpoint=\"/mcp\",status_code=\"200\"} 3",
+            "http_requests_total{endpoint=\"/mcp\",status_code=\"503\"} 1",
+            "http_requests_errors_total 1",
+            "http_server_request_duration_seconds_count{endpoint=\"/mcp\"} 4",
+            "db_query_duration_seconds_count{query_name=\"q\"} 3",
+            "cache_requests_total{result=\"hit\"} 3",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+        assert_eq!(count("mcp_client_operation_duration_seconds_count{"), 2);
+        assert_eq!(metrics.cache_counts(), (3, 0));
     }
 }

@@ -5,10 +5,11 @@
 //! can matter: deciding costs microseconds with a thousand rules.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
 };
 
+use foldhash::HashMap;
 use globset::{GlobBuilder, GlobMatcher};
 use tool::{Audience, Caller, ConfigFault, Effect, Identity, Purpose, Tool};
 
@@ -43,6 +44,8 @@ struct Rule {
     when: Option<Condition>,
     /// What it says, for the hash and for the log.
     text: String,
+    /// The hash where it decides alone, as it mostly does.
+    hash: String,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -144,8 +147,7 @@ impl Policy {
         if !faults.is_empty() {
             return Err(faults);
         }
-        let mut policy =
-            Self { rules: Vec::new(), by_tool: HashMap::new(), lists: Mutex::new(HashMap::new()) };
+        let mut policy = Self { rules: Vec::new(), by_tool: HashMap::default(), lists: Mutex::default() };
         for_each_rule(roles, |role, sense, i, rule| {
             let at = format!("{role}/{i}");
             if let Ok((compiled, selectors)) = compile(sense, rule, &at, role) {
@@ -153,8 +155,7 @@ impl Policy {
             }
         });
         if !roles.contains_key(LOCAL_ROLE) {
-            let all =
-                Rule { sense: Sense::Allows, targets: None, when: None, text: "local: everything".into() };
+            let all = Rule::new(Sense::Allows, None, None, "local: everything".to_owned());
             let selectors = [
                 Selector::Effect(Effect::Reads),
                 Selector::Effect(Effect::Changes),
@@ -169,20 +170,19 @@ impl Policy {
     /// True where some arguments might be allowed: what a caller may not call at all does not exist for it.
     pub(crate) fn may_see(&self, caller: &Identity, tool: &Tool) -> bool {
         let rules = self.rules_for(caller, tool);
-        let barred = rules.iter().any(|rule| rule.sense == Sense::Denies && rule.is_unconditional());
-        !barred && rules.iter().any(|rule| rule.sense == Sense::Allows)
+        let barred = rules.of(Sense::Denies).any(Rule::is_unconditional);
+        !barred && rules.of(Sense::Allows).next().is_some()
     }
 
     /// True where a call that touches this target might be allowed, whatever its arguments are.
     pub(crate) fn may_reach(&self, scene: &Scene<'_>) -> bool {
         let rules = self.rules_for(scene.caller(), scene.tool());
-        let of = |sense: Sense| rules.iter().filter(move |rule| rule.sense == sense);
         // A rule that cannot be evaluated denies, as it does for a call.
         let barred =
-            of(Sense::Denies).any(|rule| !rule.goes_by_arguments() && rule.holds(scene) != Ok(false));
+            rules.of(Sense::Denies).any(|rule| !rule.goes_by_arguments() && rule.holds(scene) != Ok(false));
         let may =
-            |rule: &&Rule| rule.touches(scene) && (rule.goes_by_arguments() || rule.holds(scene) == Ok(true));
-        !barred && of(Sense::Allows).any(may)
+            |rule: &Rule| rule.touches(scene) && (rule.goes_by_arguments() || rule.holds(scene) == Ok(true));
+        !barred && rules.of(Sense::Allows).any(may)
     }
 
     /// The tools this caller sees and may call by name, in the order of `tools`. Remembered for each set of roles.
@@ -198,22 +198,26 @@ impl Policy {
     /// Decides about a call with canonical arguments.
     pub(crate) fn decide(&self, scene: &Scene<'_>) -> Verdict {
         let rules = self.rules_for(scene.caller(), scene.tool());
-        let mut hasher = blake3::Hasher::new();
-        for rule in rules.iter().filter(|rule| rule.sense == Sense::Denies) {
+        // Of the rules that might have denied it; without any, the hash is that of the one that allows it.
+        let mut hasher = None;
+        for rule in rules.of(Sense::Denies) {
             match rule.holds(scene) {
-                Ok(false) => hasher.update(rule.text.as_bytes()),
+                Ok(false) => hasher.get_or_insert_with(blake3::Hasher::new).update(rule.text.as_bytes()),
                 Ok(true) => return Verdict::Denied { because: format!("denied by {}", rule.text) },
                 Err(e) => {
                     return Verdict::Denied { because: format!("{} cannot be evaluated: {e}", rule.text) };
                 }
             };
         }
-        for rule in rules.iter().filter(|rule| rule.sense == Sense::Allows) {
+        for rule in rules.of(Sense::Allows) {
             match rule.holds(scene) {
                 Ok(false) => {}
                 Ok(true) => {
-                    hasher.update(rule.text.as_bytes());
-                    return Verdict::Allowed { rules_hash: hasher.finalize().to_hex()[..32].to_owned() };
+                    let rules_hash = match hasher {
+                        Some(mut hasher) => shown(&hasher.update(rule.text.as_bytes()).finalize()),
+                        None => rule.hash.clone(),
+                    };
+                    return Verdict::Allowed { rules_hash };
                 }
                 Err(e) => {
                     return Verdict::Denied { because: format!("{} cannot be evaluated: {e}", rule.text) };
@@ -236,14 +240,40 @@ impl Policy {
         }
     }
 
-    fn rules_for(&self, caller: &Identity, tool: &Tool) -> Vec<&Rule> {
+    fn rules_for<'a>(&'a self, caller: &'a Identity, tool: &Tool) -> Rules<'a> {
         let candidates = self.by_tool.get(tool.name.as_str()).map(Vec::as_slice).unwrap_or_default();
-        let mine = candidates.iter().filter(|(role, _)| caller.roles.contains(role));
-        mine.map(|(_, index)| &self.rules[*index]).collect()
+        Rules { all: &self.rules, candidates, roles: &caller.roles }
     }
 }
 
+/// The rules about one tool for one caller.
+struct Rules<'a> {
+    all: &'a [Rule],
+    candidates: &'a [(Arc<str>, RuleIndex)],
+    roles: &'a [Arc<str>],
+}
+
+impl<'a> Rules<'a> {
+    /// Those of one sense, in their order.
+    fn of(&self, sense: Sense) -> impl Iterator<Item = &'a Rule> {
+        let Self { all, candidates, roles } = *self;
+        let of_sense = candidates.iter().map(move |(role, index)| (role, &all[*index]));
+        let of_sense = of_sense.filter(move |(_, rule)| rule.sense == sense);
+        of_sense.filter(move |(role, _)| roles.contains(role)).map(|(_, rule)| rule)
+    }
+}
+
+/// A hash of rules as it is written down.
+fn shown(hash: &blake3::Hash) -> String {
+    hash.to_hex()[..32].to_owned()
+}
+
 impl Rule {
+    fn new(sense: Sense, targets: Option<Vec<GlobMatcher>>, when: Option<Condition>, text: String) -> Self {
+        let hash = shown(&blake3::hash(text.as_bytes()));
+        Self { sense, targets, when, text, hash }
+    }
+
     fn is_unconditional(&self) -> bool {
         self.targets.is_none() && self.when.is_none()
     }
@@ -348,7 +378,7 @@ fn compile(
         parts.targets.as_ref().map(|t| format!(" on {t:?}")).unwrap_or_default(),
         parts.when.as_ref().map(|w| format!(" when {w}")).unwrap_or_default(),
     );
-    Ok((Rule { sense, targets, when, text }, selectors))
+    Ok((Rule::new(sense, targets, when, text), selectors))
 }
 
 fn glob(text: &str) -> Result<GlobMatcher, String> {

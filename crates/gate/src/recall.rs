@@ -45,15 +45,15 @@ impl Flights {
 /// put another statement or another address.
 pub(crate) fn cache_key(granted: &Granted) -> CacheKey {
     let caller = &granted.caller;
-    let key = json!([
-        caller.principal,
-        caller.roles,
-        granted.snapshot.serial,
+    let key = (
+        &caller.principal,
+        &caller.roles,
+        &granted.snapshot.serial,
         granted.call.kind.method(),
-        granted.entry.tool.name,
-        granted.arguments_digest,
-    ]);
-    CacheKey(key.to_string().into())
+        &granted.entry.tool.name,
+        &granted.arguments_digest,
+    );
+    CacheKey(serde_json::to_string(&key).expect("texts can always be written").into())
 }
 
 /// The ledger's key of a call that carries an idempotency key.

@@ -1,6 +1,6 @@
 //! What is written down of a call: the audit record, the log line and the metrics. Before the answer leaves.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{io, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use audit::{Body as Members, Durability, Record};
 use futures_util::FutureExt as _;
@@ -97,15 +97,17 @@ impl Journey {
         body.put_some("rules", trail.rules_hash.as_ref());
         body.put_some("because", trail.because.as_ref());
         // Always there: null says that the call was refused before its arguments were looked at.
-        let params = trail.arguments.as_ref().map(|sent| self.gate.redact(sent, &self.snapshot));
-        body.put("params", &params);
+        match &trail.arguments {
+            Some(sent) => body.put_redacted("params", sent, &self.snapshot.config.output.redact_names),
+            None => body.put("params", &()),
+        }
         body
     }
 
     fn log(&self, result: &Result<Reply, Fault>, name: &str, elapsed: Duration) {
         let request_id = self.call.request_id.as_str();
         let correlation_id = self.call.correlation_id.as_str();
-        let user_id = self.trail.caller.as_ref().map(|caller| caller.user_id.to_string()).unwrap_or_default();
+        let user_id = self.trail.caller.as_ref().map_or("", |caller| &*caller.user_id);
         let latency_ms = millis(elapsed);
         match result {
             Ok(reply) if has_failed(reply) => tracing::warn!(
@@ -316,7 +318,7 @@ fn describe(result: &Result<Reply, Fault>, body: &mut Members) {
         Ok(Reply::Done(outcome)) => {
             let size = match &outcome.body {
                 Body::Raw(json) => json.get().len(),
-                Body::Value(value) => value.to_string().len(),
+                Body::Value(value) => text_len(value),
             };
             body.put("outcome", if outcome.failed { "failed" } else { "success" });
             body.put("result_size", &size);
@@ -331,9 +333,27 @@ fn describe(result: &Result<Reply, Fault>, body: &mut Members) {
         Err(fault) => {
             body.put("outcome", fault.code.row().name);
             body.put("result_size", &0);
-            body.put("error", &audit::redact(&json!(fault.text), &[]));
+            body.put_redacted("error", &json!(fault.text), &[]);
         }
     }
+}
+
+/// How long a value is as JSON text, in bytes.
+fn text_len(value: &Value) -> usize {
+    struct Count(usize);
+    impl io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    serde_json::to_writer(&mut count, value).expect("a value always has JSON text");
+    count.0
 }
 
 fn put_identity(body: &mut Members, caller: &Identity) {

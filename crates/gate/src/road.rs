@@ -1,7 +1,7 @@
 //! The one road from a request to a provider and back. Each step takes what the step before proved, and what was
 //! learned on the way is written down at the end, whatever came of it.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
 use serde_json::{Value, value::RawValue};
@@ -36,7 +36,8 @@ pub(crate) struct Journey {
     /// The door that the whole piece of work came in by: rules go by it, so that no call is hidden in another.
     pub(crate) door: Face,
     pub(crate) trail: Trail,
-    pub(crate) span: Box<dyn TraceSpan>,
+    /// Taken at the end.
+    pub(crate) span: Option<Box<dyn TraceSpan>>,
 }
 
 /// What was learned on the way, for the record.
@@ -57,7 +58,8 @@ pub(crate) struct Trail {
 /// What is to be called: the tool, and the approved change where one is to be applied.
 struct Subject {
     entry: Arc<Entry>,
-    change: Option<ChangeRecord>,
+    /// Boxed: most calls have none, and would carry the room for it.
+    change: Option<Box<ChangeRecord>>,
 }
 
 impl Journey {
@@ -77,7 +79,7 @@ impl Journey {
             depth: 0,
             door,
             trail: Trail::default(),
-            span,
+            span: Some(span),
         }
     }
 
@@ -150,18 +152,18 @@ impl Journey {
         let change = match &self.call.kind {
             Kind::Apply { change } => {
                 self.trail.change = Some(Arc::clone(change));
-                let record = self.gate.desk.get(change).await?;
+                let record = Box::pin(self.gate.desk.get(change)).await?;
                 let mine = record.filter(|record| record.requester == caller.principal.as_ref());
-                Some(mine.ok_or_else(|| Fault::not_found(format!("Change not found: {change}")))?)
+                Some(Box::new(mine.ok_or_else(|| Fault::not_found(format!("Change not found: {change}")))?))
             }
             _ => None,
         };
-        let found = self.snapshot.entry(&self.call.kind, change.as_ref());
+        let found = self.snapshot.entry(&self.call.kind, change.as_deref());
         let seen = found.filter(|entry| self.snapshot.may_see(caller, &entry.tool));
         let Some(entry) = seen else {
             self.trail.because =
                 Some(if found.is_some() { "not visible" } else { "no such thing" }.to_owned());
-            return Err(missing(&self.call.kind, change.as_ref()));
+            return Err(missing(&self.call.kind, change.as_deref()));
         };
         self.trail.tool = Some(Arc::clone(&entry.tool));
         Ok(Subject { entry: Arc::clone(entry), change })
@@ -287,7 +289,7 @@ impl Journey {
     async fn perform(
         &mut self,
         granted: &Granted,
-        change: Option<ChangeRecord>,
+        change: Option<Box<ChangeRecord>>,
         around: &Around,
     ) -> Result<Reply, Fault> {
         let tool = &granted.entry.tool;
@@ -326,7 +328,7 @@ impl Journey {
         }
         let turn = self.gate.flights.turn(&key);
         let (source, _stop) = StopSource::new();
-        let locked = async { Ok(turn.lock().await) };
+        let locked = pin!(async { Ok(turn.lock().await) });
         let _turn = self.gate.until_told(locked, granted, around, &source, Some(&around.gone)).await?;
         if let Some(reply) = self.cached(&key).await? {
             return Ok(reply);
@@ -468,20 +470,16 @@ impl Journey {
     }
 
     /// The end of the way: records, and only then answers.
-    async fn arrive(self, result: Result<Reply, Fault>) -> Answer {
+    async fn arrive(&mut self, result: Result<Reply, Fault>) -> Answer {
         let elapsed = self.started.elapsed();
         let result = self.record(result, elapsed).await;
-        let facts = if self.span.is_recording() { facts(&self.trail, &self.call) } else { Vec::new() };
-        self.span.end(&facts, result.as_ref().err());
-        Answer {
-            request_id: RequestId::clone(&self.call.request_id),
-            caller: self.trail.caller,
-            tool: self.trail.tool,
-            result,
-            limit: self.trail.limit,
-            cache: self.trail.cache,
-            elapsed,
+        if let Some(span) = self.span.take() {
+            let facts = if span.is_recording() { facts(&self.trail, &self.call) } else { Vec::new() };
+            span.end(&facts, result.as_ref().err());
         }
+        let Trail { caller, tool, limit, cache, .. } = std::mem::take(&mut self.trail);
+        let request_id = RequestId::clone(&self.call.request_id);
+        Answer { request_id, caller, tool, result, limit, cache, elapsed }
     }
 }
 

@@ -1,7 +1,12 @@
 //! The work itself: under a deadline, with two levels of cancellation, behind a breaker, retried only where that
 //! is safe, and never able to bring the house down.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    panic::AssertUnwindSafe,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures_util::{FutureExt as _, future::BoxFuture};
@@ -98,7 +103,7 @@ impl Gate {
         around: &Around,
     ) -> Result<Done, Fault> {
         let (source, stop) = StopSource::new();
-        let attempts = self.attempts(granted, work, around, stop);
+        let attempts = pin!(self.attempts(granted, work, around, stop));
         self.until_told(attempts, granted, around, &source, Some(&around.gone)).await
     }
 
@@ -126,7 +131,7 @@ impl Gate {
                 gate.record_late(&owned, &late).await;
             }
         });
-        let ended = async { (&mut receiver).await.map_err(Fault::internal)? };
+        let ended = pin!(async { (&mut receiver).await.map_err(Fault::internal)? });
         let told = self.until_told(ended, granted, around, &source, None).await;
         // An end that came between the last look and here is the answer; nobody else would record it.
         receiver.close();
@@ -219,16 +224,15 @@ impl Gate {
 
     /// Waits for work until it ends, its time is up, its client is gone (where that matters) or the house closes.
     /// Then it is asked to stop, and a moment later let go: dropping it aborts what reads; what changes goes on
-    /// in its own task.
+    /// in its own task. The work is pinned by who calls: by value it would lie here twice, and be copied.
     pub(crate) async fn until_told<T>(
         &self,
-        work: impl Future<Output = Result<T, Fault>>,
+        mut work: Pin<&mut impl Future<Output = Result<T, Fault>>>,
         granted: &Granted,
         around: &Around,
         source: &StopSource,
         gone: Option<&Stop>,
     ) -> Result<T, Fault> {
-        tokio::pin!(work);
         let left = async {
             match gone {
                 Some(gone) => gone.asked().await,
@@ -237,14 +241,14 @@ impl Gate {
         };
         let told = tokio::select! {
             biased;
-            result = &mut work => return result,
+            result = work.as_mut() => return result,
             () = around.patience.time_is_up(granted.deadline) => Told::TimeIsUp,
             () = left => Told::ClientLeft,
             () = self.closing.cancelled() => Told::Closing,
         };
         source.ask();
         let grace = Duration::from_millis(granted.snapshot.config.limits.cancel_grace_ms);
-        match tokio::time::timeout(grace, &mut work).await {
+        match tokio::time::timeout(grace, work).await {
             // It stopped because it was asked: what it says of that is less than we know.
             Ok(Err(fault)) if matches!(fault.code, Code::Cancelled | Code::TimedOut) => {
                 Err(told.fault(granted))

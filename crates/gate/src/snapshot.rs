@@ -1,12 +1,9 @@
 //! What holds for a call from its first step to its last: the tools, the rules and the limits, as one value that
 //! is swapped as a whole.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use foldhash::HashMap;
 use serde_json::{json, value::RawValue};
 use state::ChangeRecord;
 use tool::{
@@ -132,10 +129,10 @@ impl Catalogue {
         providers: Vec<Arc<dyn Provider>>,
         faults: &mut Vec<ConfigFault>,
     ) -> Self {
-        let mut entries: HashMap<Arc<str>, Arc<Entry>> = HashMap::new();
-        let mut aliases: HashMap<Arc<str>, Arc<str>> = HashMap::new();
+        let mut entries: HashMap<Arc<str>, Arc<Entry>> = HashMap::default();
+        let mut aliases: HashMap<Arc<str>, Arc<str>> = HashMap::default();
         // Names by what they look like, and the source of who has them.
-        let mut looks: HashMap<String, (Arc<str>, Arc<str>)> = HashMap::new();
+        let mut looks: HashMap<String, (Arc<str>, Arc<str>)> = HashMap::default();
         for provider in &providers {
             for tool in provider.tools().iter() {
                 let tool = match overrides.get(tool.name.as_str()) {

@@ -1,11 +1,15 @@
 //! Arguments: from what was sent to what is meant. Strings become numbers where the schema says number,
 //! defaults are filled in, and what does not fit is refused with a pointer and with what was expected.
 
-use std::sync::Arc;
+mod coerce;
+
+use std::sync::{Arc, OnceLock};
 
 use jsonschema::{Draft, ValidationError, Validator, error::ValidationErrorKind};
-use serde_json::{Map, Value, json, value::RawValue};
+use serde_json::{Value, json, value::RawValue};
 use tool::{Code, Fault, json as strict, nearest};
+
+use coerce::Coercion;
 
 /// At most so many mistakes are listed; the first one is the sentence.
 const MISTAKES_MAX: usize = 10;
@@ -16,6 +20,8 @@ const DEPTH_MAX: usize = 32;
 /// A compiled schema.
 pub(crate) struct Schema {
     source: Arc<Value>,
+    /// Made when arguments come for the first time: of a schema of results it is never needed.
+    coercion: OnceLock<Coercion>,
     validator: Validator,
 }
 
@@ -29,7 +35,7 @@ impl Schema {
         };
         let options = jsonschema::options().with_draft(draft).should_validate_formats(true);
         let validator = options.build(source).map_err(|e| format!("not a JSON Schema: {e}"))?;
-        Ok(Self { source: Arc::clone(source), validator })
+        Ok(Self { source: Arc::clone(source), coercion: OnceLock::new(), validator })
     }
 
     /// Brings arguments as sent into canonical form.
@@ -53,7 +59,7 @@ impl Schema {
             let text = format!("the integer {} does not fit 64 bits; send it as a string", excerpt(integer));
             return Err(Fault::bad_argument("", text));
         }
-        coerce(&mut arguments, &self.source, &self.source, 0);
+        self.coercion.get_or_init(|| Coercion::of(&self.source)).apply(&mut arguments);
         self.check(&arguments)?;
         Ok(arguments)
     }
@@ -172,73 +178,6 @@ fn subschema<'a>(root: &'a Value, pointer: &str) -> Option<&'a Value> {
     })
 }
 
-/// Fills in defaults and turns strings into what the schema wants, where that loses nothing.
-fn coerce(value: &mut Value, schema: &Value, root: &Value, depth: usize) {
-    if depth > DEPTH_MAX {
-        return;
-    }
-    let schema = resolve(schema, root);
-    let schema = only_branch(schema, root).unwrap_or(schema);
-    coerce_scalar(value, schema);
-    match value {
-        Value::Object(members) => coerce_members(members, schema, root, depth),
-        Value::Array(items) => {
-            if let Some(of) = schema.get("items") {
-                items.iter_mut().for_each(|item| coerce(item, of, root, depth + 1));
-            }
-        }
-        _ => {}
-    }
-}
-
-fn coerce_members(members: &mut Map<String, Value>, schema: &Value, root: &Value, depth: usize) {
-    let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return };
-    for (name, of) in properties {
-        if !members.contains_key(name)
-            && let Some(default) = of.get("default").or_else(|| resolve(of, root).get("default"))
-            && !default.is_null()
-        {
-            members.insert(name.clone(), default.clone());
-        }
-        if let Some(member) = members.get_mut(name) {
-            coerce(member, of, root, depth + 1);
-        }
-    }
-}
-
-fn coerce_scalar(value: &mut Value, schema: &Value) {
-    if fits_type(value, schema) {
-        if value.is_f64() && wants(schema, "integer") && !wants(schema, "number") {
-            *value = whole(value);
-        }
-        return;
-    }
-    let Some(text) = value.as_str() else { return };
-    let coerced = match text {
-        // Every integer is a number, too, and stays exact.
-        _ if (wants(schema, "integer") || wants(schema, "number")) && text.parse::<i64>().is_ok() => {
-            text.parse::<i64>().ok().map(Value::from)
-        }
-        _ if wants(schema, "number") => text.parse::<f64>().ok().filter(|n| n.is_finite()).map(Value::from),
-        "true" | "false" if wants(schema, "boolean") => Some(Value::from(text == "true")),
-        _ => None,
-    };
-    if let Some(coerced) = coerced {
-        *value = coerced;
-    }
-}
-
-/// 10.0 and 1e16 are integers in JSON Schema; tools get them as such. A whole number beyond 64 bits is none to any
-/// tool: it becomes a text, which the schema refuses.
-fn whole(value: &Value) -> Value {
-    match value.as_f64() {
-        Some(float) if float.fract() != 0.0 => value.clone(),
-        #[expect(clippy::cast_possible_truncation, reason = "whole and below 2^63")]
-        Some(float) if float.abs() < 9_223_372_036_854_775_808.0 => Value::from(float as i64),
-        _ => Value::from(value.to_string()),
-    }
-}
-
 /// The one branch of an `anyOf` or `oneOf` that is not just `null`, as optional arguments have it.
 fn only_branch<'a>(schema: &'a Value, root: &'a Value) -> Option<&'a Value> {
     let branches = schema.get("anyOf").or_else(|| schema.get("oneOf"))?.as_array()?;
@@ -259,22 +198,6 @@ fn resolve<'a>(schema: &'a Value, root: &'a Value) -> &'a Value {
         }
     }
     schema
-}
-
-fn wants(schema: &Value, kind: &str) -> bool {
-    match schema.get("type") {
-        Some(Value::String(one)) => one == kind,
-        Some(Value::Array(several)) => several.iter().any(|one| one == kind),
-        _ => false,
-    }
-}
-
-fn fits_type(value: &Value, schema: &Value) -> bool {
-    if schema.get("type").is_none() {
-        return true;
-    }
-    let number_fits = value.is_number() && (wants(schema, "number") || wants(schema, "integer"));
-    number_fits || wants(schema, kind_word(value))
 }
 
 fn kind_word(value: &Value) -> &'static str {

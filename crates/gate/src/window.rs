@@ -18,7 +18,7 @@ pub(crate) struct Window {
 }
 
 /// How a limit stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Standing {
     /// Calls that may be made right now.
     pub(crate) remaining: u32,
@@ -34,8 +34,19 @@ impl Window {
         if rate.smooth { self.look_smooth(rate, now) } else { self.look_counting(rate, now) }
     }
 
+    /// Counts one call at `now`, and says how the limit stands then. `before` is what [`Window::look`] said at this
+    /// `now`: that there is room.
+    pub(crate) fn pass(&mut self, rate: Rate, before: Standing, now: Instant) -> Standing {
+        self.take(rate, now);
+        if rate.smooth || before.remaining <= 1 {
+            return self.look(rate, now);
+        }
+        // The oldest call is the one it was, or this one, which leaves after a whole window.
+        Standing { remaining: before.remaining - 1, ..before }
+    }
+
     /// Counts one call at `now`. Only after [`Window::look`] said that there is room.
-    pub(crate) fn take(&mut self, rate: Rate, now: Instant) {
+    fn take(&mut self, rate: Rate, now: Instant) {
         if rate.smooth {
             let due = self.due.map_or(now, |due| due.max(now));
             self.due = Some(due + step(rate));
@@ -50,20 +61,25 @@ impl Window {
     }
 
     fn look_counting(&mut self, rate: Rate, now: Instant) -> Standing {
-        while self.calls.front().is_some_and(|oldest| *oldest + rate.window <= now) {
+        let reset_in = loop {
+            let Some(leaves) = self.calls.front().map(|oldest| *oldest + rate.window) else {
+                break rate.window;
+            };
+            if leaves > now {
+                break leaves - now;
+            }
             self.calls.pop_front();
-        }
-        let used = u32::try_from(self.calls.len()).unwrap_or(u32::MAX);
-        let reset_in = self.calls.front().map_or(rate.window, |oldest| *oldest + rate.window - now);
-        // Where the limit was lowered, several calls must leave before one fits.
-        let leaving = (used + 1).saturating_sub(rate.calls) as usize;
-        let wait = match leaving.checked_sub(1).and_then(|i| self.calls.get(i)) {
-            Some(last_to_leave) => *last_to_leave + rate.window - now,
-            None if used < rate.calls => Duration::ZERO,
-            // A limit of no calls at all.
-            None => rate.window,
         };
-        Standing { remaining: rate.calls.saturating_sub(used), reset_in, wait }
+        let used = u32::try_from(self.calls.len()).unwrap_or(u32::MAX);
+        if used < rate.calls {
+            return Standing { remaining: rate.calls - used, reset_in, wait: Duration::ZERO };
+        }
+        // Where the limit was lowered, several calls must leave before one fits.
+        let leaving = (used - rate.calls) as usize;
+        // There is none to leave where the limit is of no calls at all.
+        let wait =
+            self.calls.get(leaving).map_or(rate.window, |last_to_leave| *last_to_leave + rate.window - now);
+        Standing { remaining: 0, reset_in, wait }
     }
 
     fn look_smooth(&self, rate: Rate, now: Instant) -> Standing {
@@ -186,7 +202,8 @@ mod tests {
                 prop_assert_eq!(standing.wait.is_zero(), inside < n as usize);
                 prop_assert_eq!(standing.remaining as usize, (n as usize).saturating_sub(inside));
                 if standing.wait.is_zero() {
-                    window.take(rate, now);
+                    let after = window.pass(rate, standing, now);
+                    prop_assert_eq!(after, window.look(rate, now));
                     passed.push(now);
                 }
             }

@@ -4,7 +4,16 @@ use serde_json::json;
 
 use super::*;
 
+/// What is written without a copy has the bytes of the copy.
+fn check_written(value: &Value) {
+    let redactor = Redactor::new(&["x-Own Name".to_owned()]);
+    let mut text = b"x".to_vec();
+    redactor.push(value, &mut text);
+    assert_eq!(String::from_utf8(text).unwrap(), format!("x{}", redactor.redact(value)));
+}
+
 fn check(value: &Value, expected: Expect) {
+    check_written(value);
     expected.assert_eq(&redact(value, &["x-Own Name".to_owned()]).to_string());
 }
 
@@ -129,6 +138,10 @@ fn ordinary_texts_stay_as_they_are() {
 #[test]
 fn secrets_in_names_are_masked_too() {
     check(&json!({ "sk_live_abcdefgh1234": 1 }), expect![[r#"{"[redacted]":1}"#]]);
+    check(
+        &json!({ "a": 1, "sk_live_abcdefgh1234": 2, "sk_live_abcdefgh1235": 3, "[redacted]": 4 }),
+        expect![[r#"{"a":1,"[redacted]":4}"#]],
+    );
 }
 
 #[test]
@@ -155,9 +168,11 @@ fn wide_and_deep_values_are_bounded() {
     for _ in 0..500 {
         deep = json!([deep]);
     }
+    check_written(&deep);
     let shown = redact(&deep, &[]).to_string();
     assert!(shown.contains("[cut: nested too deep]") && shown.len() < 300, "{shown}");
     let many = json!({ "rows": vec!["0123456789"; 100_000], "after": 1 });
+    check_written(&many);
     let shown = redact(&many, &[]).to_string();
     assert!(shown.len() < 2 * TOTAL_BYTES_MAX && shown.contains("more]"), "{}", shown.len());
     let wide: Map<_, _> = (0..100_000).map(|n| (format!("name{n}"), json!(n))).collect();
@@ -165,7 +180,93 @@ fn wide_and_deep_values_are_bounded() {
     assert!(shown.len() < 2 * TOTAL_BYTES_MAX && shown.contains(r#""[cut]":""#), "{}", shown.len());
 }
 
+#[test]
+fn the_shortest_secrets_are_looked_for() {
+    for shortest in [
+        "-----BEGIN PRIVATE KEY-----",
+        "basic 12345678",
+        "eyJ12345.12345",
+        "sk_12345678",
+        "pk-12345678",
+        "rk_12345678",
+        "ghp_1234567890123456",
+        "github_pat_1234567890123456",
+        "glpat-1234567890123456",
+        "xoxb-12345678",
+        "AKIA1234567890123456",
+        "AIza123456789012345678901234567890",
+        "a://:b@c",
+        "token=xx",
+        "password 7 x",
+        "key 1 xx",
+    ] {
+        assert!(!has_no_secret(shortest.as_bytes()), "{shortest}");
+        assert_ne!(mask_text(shortest), shortest);
+    }
+    for name in ["customer_id", "x", "", "taskName"] {
+        assert!(has_no_secret(name.as_bytes()), "{name}");
+    }
+}
+
+fn any_value() -> impl Strategy<Value = Value> {
+    let text = prop_oneof![
+        "[ -~]{0,30}",
+        "\\PC{0,20}",
+        "[sprk_]{0,4}[A-Za-z0-9_]{0,20}",
+        Just("sk_live_0123456789abcdef".to_owned()),
+        Just("x".repeat(1_100)),
+        Just("y".repeat(1_000)),
+    ];
+    let name = prop_oneof![
+        "[a-z_]{0,12}",
+        "\\PC{0,6}",
+        "(?i)(user|my)?[-_ ]?(api_key|token|pass|pin|otp|secret|KEY|x own name|to\u{212a}en)s?",
+        Just("sk_live_0123456789abcdef".to_owned()),
+        Just("sk_live_0123456789abcdeg".to_owned()),
+        Just("[cut]".to_owned()),
+    ];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        text.prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 64, 24, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..24).prop_map(Value::from),
+            prop::collection::vec((name.clone(), inner), 0..12)
+                .prop_map(|all| Value::Object(all.into_iter().collect())),
+        ]
+    })
+}
+
 proptest! {
+    #[test]
+    fn what_is_written_has_the_bytes_of_the_copy(value in any_value()) {
+        check_written(&value);
+    }
+
+    #[test]
+    fn short_texts_that_are_not_looked_at_hold_nothing(text in "[A-Za-z0-9_]{0,3}(sk|pk|rk|gh|AKIA|xoxb|eyJ|key|token)?[_k]?[A-Za-z0-9_]{0,16}") {
+        if has_no_secret(text.as_bytes()) {
+            for shape in SHAPES {
+                prop_assert!(!Regex::new(shape).unwrap().is_match(&text), "{}", text);
+            }
+        }
+    }
+
+    #[test]
+    fn secret_names_are_known_by_the_rows_of_the_table(name in "[a-zA-Z0-9_ -]{0,6}(password|token|jwt|pin|api_Key|bearer|ſecret|cookie|to|pa)?[a-z0-9é-]{0,4}") {
+        let plain = plain(&name);
+        let known = NAMES.iter().any(|(secret, how)| match how {
+            Match::Part | Match::PartOfText => plain.contains(secret),
+            Match::Whole => plain == *secret,
+        });
+        let walk = Walk { names: &[], left: 0 };
+        prop_assert_eq!(walk.is_secret(&name, &json!("x")), known, "{}", name);
+    }
+
     #[test]
     fn a_key_never_shows_wherever_it_stands(before in "[ -~]{0,40}[ ,\"]", after in "[ ,\"][ -~]{0,40}", n in 0_u32..3) {
         let text = format!("{before}sk_live_0123456789abcdef{after}");
