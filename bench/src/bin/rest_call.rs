@@ -381,7 +381,9 @@ fn started(mut program: Command) -> Result<Server> {
 /// The server on a folder with its configuration; its log goes to a file, as it would. The key is shown once, so it is
 /// kept there for the next start.
 fn gate(program: &Path, home: &Path) -> Result<Server> {
-    let log = fs::OpenOptions::new().create(true).append(true).open(home.join("server.log"))?;
+    // Not beside the configuration, whose folder the server watches.
+    fs::create_dir_all(home.join("log"))?;
+    let log = fs::OpenOptions::new().create(true).append(true).open(home.join("log/server.log"))?;
     let mut command = Command::new(program);
     command.args(["demo", "--json", "--listen", "127.0.0.1:0", "--data"]).arg(home);
     command.env("XDG_STATE_HOME", home).env_remove("PORTCULLIS_DATA");
@@ -390,7 +392,7 @@ fn gate(program: &Path, home: &Path) -> Result<Server> {
     let ready: Value = serde_json::from_str(&line).with_context(|| {
         format!(
             "portcullis did not start: {}",
-            fs::read_to_string(home.join("server.log")).unwrap_or_default()
+            fs::read_to_string(home.join("log/server.log")).unwrap_or_default()
         )
     })?;
     let addr = ready["url"].as_str().unwrap_or_default().trim_start_matches("http://").parse()?;

@@ -17,11 +17,20 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 pub(crate) const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const X_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+const X_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+const X_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+
+/// About as many fields as the answer to a call has; reserved at once.
+const FIELDS: usize = 14;
 
 /// An answer in JSON that no cache may keep.
 pub(crate) fn json(text: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(Body::new(text.into()));
     let headers = response.headers_mut();
+    headers.reserve(FIELDS);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
@@ -62,8 +71,15 @@ impl Ids {
 
     /// Sends them back. The trace goes on under a span of our own (W3C Trace Context, 3.2).
     pub(crate) fn write(&self, headers: &mut HeaderMap) {
-        put(headers, REQUEST_ID, self.request.as_str());
-        put(headers, CORRELATION_ID, self.correlation.as_str());
+        if let Ok(value) = HeaderValue::from_str(self.request.as_str()) {
+            headers.insert(REQUEST_ID, value.clone());
+            if self.correlation == self.request {
+                headers.insert(CORRELATION_ID, value);
+            }
+        }
+        if self.correlation != self.request {
+            put(headers, CORRELATION_ID, self.correlation.as_str());
+        }
         if let Some(parent) = &self.traceparent {
             let span = &Uuid::new_v4().simple().to_string()[..16];
             put(headers, TRACEPARENT, &format!("{}{span}{}", &parent[..36], &parent[52..55]));
@@ -95,20 +111,31 @@ pub(crate) fn write_security(headers: &mut HeaderMap) {
 /// The state of the limit that the call counted against: the seeds' three fields, and the two of
 /// draft-ietf-httpapi-ratelimit-headers-10.
 pub(crate) fn write_limit(headers: &mut HeaderMap, state: &LimitState, now: Timestamp) {
-    let number = |n: u32| HeaderValue::from(n);
-    headers.insert("x-ratelimit-limit", number(state.limit));
-    headers.insert("x-ratelimit-remaining", number(state.remaining));
-    headers.insert("x-ratelimit-reset", HeaderValue::from(state.reset_at.unix_seconds()));
-    let policy = quoted(&state.policy);
+    headers.insert(X_LIMIT, HeaderValue::from(state.limit));
+    headers.insert(X_REMAINING, HeaderValue::from(state.remaining));
+    headers.insert(X_RESET, HeaderValue::from(state.reset_at.unix_seconds()));
     let wait = state.reset_at.since(now);
     let wait = if wait.is_zero() { 0 } else { seconds_up(wait) };
-    let window = seconds_up(state.window);
-    put(
+    put_parameters(
         headers,
-        HeaderName::from_static("ratelimit-policy"),
-        &format!("{policy};q={};w={window}", state.limit),
+        RATELIMIT_POLICY,
+        &state.policy,
+        [(";q=", state.limit.into()), (";w=", seconds_up(state.window))],
     );
-    put(headers, HeaderName::from_static("ratelimit"), &format!("{policy};r={};t={wait}", state.remaining));
+    put_parameters(headers, RATELIMIT, &state.policy, [(";r=", state.remaining.into()), (";t=", wait)]);
+}
+
+/// Puts a field of a name and two numbers. It is written for every call, so without the machinery of `format!`.
+fn put_parameters(headers: &mut HeaderMap, name: HeaderName, policy: &str, numbers: [(&str, u64); 2]) {
+    let mut text = String::with_capacity(64);
+    push_quoted(&mut text, policy);
+    for (parameter, number) in numbers {
+        text.push_str(parameter);
+        text.push_str(itoa::Buffer::new().format(number));
+    }
+    if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(text)) {
+        headers.insert(name, value);
+    }
 }
 
 /// Whether the answer came from the cache.
@@ -182,8 +209,8 @@ pub(crate) fn is_traceparent(text: &str) -> bool {
 }
 
 /// A structured-field string (RFC 9651, 3.3.3) without what it cannot hold.
-fn quoted(text: &str) -> String {
-    let mut quoted = String::from('"');
+fn push_quoted(quoted: &mut String, text: &str) {
+    quoted.push('"');
     for c in text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ') {
         if matches!(c, '"' | '\\') {
             quoted.push('\\');
@@ -191,7 +218,6 @@ fn quoted(text: &str) -> String {
         quoted.push(c);
     }
     quoted.push('"');
-    quoted
 }
 
 fn midnight(day: &str) -> Option<Timestamp> {

@@ -1,7 +1,7 @@
 //! One call: what a caller asked for, sent under the server's names, and everything that passes between the two until
 //! it ends.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use mcp::{
@@ -49,7 +49,7 @@ impl Upstream {
             questions: 0,
             transport: "",
         };
-        let result = conversation.hold(request.clone()).await;
+        let result = conversation.hold(&request).await;
         let result = match self.settings.manner.protocol {
             Protocol::Jsonl => of_jsonl(result, &self.settings.secrets),
             _ => result,
@@ -106,7 +106,7 @@ impl Upstream {
             questions: 0,
             transport: "",
         };
-        let result = conversation.hold(request).await;
+        let result = conversation.hold(&request).await;
         match self.settings.manner.protocol {
             Protocol::Jsonl => of_jsonl(result, &self.settings.secrets),
             _ => result,
@@ -243,10 +243,10 @@ pub(crate) struct Conversation<'a> {
 
 impl<'a> Conversation<'a> {
     /// Asks, and asks again with what the caller answered, until there is a result.
-    async fn hold(&mut self, request: Request) -> Result<Outcome, UpstreamError> {
-        let mut round = request.clone();
+    async fn hold(&mut self, request: &Request) -> Result<Outcome, UpstreamError> {
+        let mut next = None;
         for _ in 0..=self.upstream.settings.rounds_max {
-            let (peer, raw) = self.ask(&round).await?;
+            let (peer, raw) = self.ask(next.as_ref().unwrap_or(request)).await?;
             if !peer.is_modern() {
                 return Ok(outcome(raw));
             }
@@ -256,9 +256,11 @@ impl<'a> Conversation<'a> {
                     let failed = has_failed(&result);
                     return Ok(Outcome { failed, ..Outcome::content(raw.into()) });
                 }
-                ResultKind::InputRequired => round = self.next_round(&request, &result).await?,
+                ResultKind::InputRequired => {
+                    next = Some(Box::pin(self.next_round(request, &result)).await?);
+                }
                 ResultKind::Task if request.method == "tools/call" && self.talk.takes_tasks() => {
-                    return self.follow_task(&request, &result).await.map(outcome);
+                    return Box::pin(self.follow_task(request, &result)).await.map(outcome);
                 }
                 _ => {
                     let kind = excerpt(result.get(RESULT_TYPE).unwrap_or_default());
@@ -275,6 +277,9 @@ impl<'a> Conversation<'a> {
     /// A turn to call the server.
     async fn turn(&self) -> Result<SemaphorePermit<'a>, UpstreamError> {
         let upstream = self.upstream;
+        if let Ok(turn) = upstream.turns.try_acquire() {
+            return Ok(turn);
+        }
         tokio::select! {
             biased;
             () = self.talk.stop().asked() => Err(UpstreamError::Cancelled),
@@ -290,25 +295,29 @@ impl<'a> Conversation<'a> {
         &mut self,
         request: &Request,
     ) -> Result<(Arc<Peer>, Box<RawValue>), UpstreamError> {
-        let mut request = request.clone();
+        let mut renewed: Option<Request> = None;
         let mut is_second = false;
         loop {
+            let request = renewed.as_ref().unwrap_or(request);
             let _turn = self.turn().await?;
             let peer = self.until_told(self.upstream.peer()).await?;
             self.transport = peer.transport();
             self.budget.heard(Instant::now());
-            let error = match self.exchange(&peer, &request).await {
+            let error = match self.exchange(&peer, request).await {
                 Ok(raw) => return Ok((peer, raw)),
                 Err(error) => error,
             };
             match &error {
                 UpstreamError::SessionGone if !is_second => peer.hub.close("its session is gone"),
                 UpstreamError::Answered(raw) if !is_second && is_mismatch(raw) && peer.is_modern() => {
-                    self.until_told(self.upstream.relist(Changes::TOOLS, &peer).map(Ok)).await?;
+                    // Boxed like all that is rare and large: a call is copied as often as it is handed on.
+                    let relisting = Box::pin(self.upstream.relist(Changes::TOOLS, &peer));
+                    self.until_told(relisting.map(Ok)).await?;
                     let name = request.name.as_deref().unwrap_or_default();
                     let mirrors = self.upstream.catalogue().mirrors(name).cloned();
-                    request.mirrored =
-                        request.mirrored.zip(mirrors).map(|((_, arguments), new)| (new, arguments));
+                    let arguments = request.mirrored.as_ref().map(|(_, arguments)| Arc::clone(arguments));
+                    let mirrored = mirrors.zip(arguments);
+                    renewed = Some(Request { mirrored, ..request.clone() });
                 }
                 // What was agreed on seems to hold no more.
                 UpstreamError::Status { status: 400 | 404..=406, .. } => {
@@ -438,6 +447,14 @@ impl<'a> Conversation<'a> {
         &self,
         work: impl Future<Output = Result<T, UpstreamError>>,
     ) -> Result<T, UpstreamError> {
+        if self.talk.stop().is_asked() {
+            return Err(UpstreamError::Cancelled);
+        }
+        let mut work = pin!(work);
+        // Mostly there is nothing to wait for, and so no need for a timer and a listener.
+        if let Some(done) = work.as_mut().now_or_never() {
+            return done;
+        }
         tokio::select! {
             biased;
             () = self.talk.stop().asked() => Err(UpstreamError::Cancelled),

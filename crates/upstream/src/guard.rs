@@ -33,13 +33,13 @@ use url::Url;
 use crate::error::UpstreamError;
 
 /// How long an unused connection is kept.
-const IDLE: Duration = Duration::from_secs(30);
+pub(crate) const IDLE: Duration = Duration::from_secs(30);
 /// How long a connection is silent before the other side is asked for a sign of life, and between two such questions.
 const ALIVE: Duration = Duration::from_secs(15);
 /// How many of them stay unanswered before the connection is given up.
 const ALIVE_TRIES: u32 = 3;
 /// The most headers an answer may have.
-const HEADERS_MAX: usize = 100;
+pub(crate) const HEADERS_MAX: usize = 100;
 /// The most that the headers of an answer may take over HTTP/2, in bytes.
 const HEADER_BYTES_MAX: u32 = 64 * 1024;
 
@@ -139,18 +139,20 @@ where
     }
 }
 
-/// The client to one server.
-pub(crate) type Client = legacy::Client<Timely<HttpsConnector<HttpConnector<Resolver>>>, Full<Bytes>>;
+/// What connects to one server.
+pub(crate) type Connector = Timely<HttpsConnector<HttpConnector<Resolver>>>;
 
-/// A client that reaches what its guard admits, over HTTP/1.1 or HTTP/2.
+/// The client to one server.
+pub(crate) type Client = legacy::Client<Connector, Full<Bytes>>;
+
+/// What connects to what a guard admits, within a time.
 ///
 /// Error: the certificates that this system trusts cannot be read.
-pub(crate) fn client(
+pub(crate) fn connector(
     guard: &Arc<Guard>,
-    connect_timeout: Duration,
-    idle_max: usize,
+    time_max: Duration,
     tls: Option<ClientConfig>,
-) -> Result<Client, io::Error> {
+) -> Result<Connector, io::Error> {
     let mut plain = HttpConnector::new_with_resolver(Resolver(Arc::clone(guard)));
     plain.enforce_http(false);
     plain.set_nodelay(true);
@@ -163,34 +165,39 @@ pub(crate) fn client(
             HttpsConnectorBuilder::new().with_provider_and_platform_verifier(aws_lc_rs::default_provider())?
         }
     };
-    let secure = secure.https_or_http().enable_all_versions().wrap_connector(plain);
-    Ok(legacy::Client::builder(TokioExecutor::new())
+    Ok(Timely { connector: secure.https_or_http().enable_all_versions().wrap_connector(plain), time_max })
+}
+
+/// A client that connects so, over HTTP/1.1 or HTTP/2.
+pub(crate) fn client(connector: Connector, idle_max: usize) -> Client {
+    legacy::Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE)
         .pool_max_idle_per_host(idle_max)
         .http1_max_headers(HEADERS_MAX)
         .http2_max_header_list_size(HEADER_BYTES_MAX)
-        .build(Timely { connector: secure, time_max: connect_timeout }))
+        .build(connector)
 }
 
 /// What a failure of the client is: our own refusal where the resolver made it, else how far it came.
 pub(crate) fn failed(error: legacy::Error) -> UpstreamError {
-    let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
+    if error.is_connect() { not_connected(error.into()) } else { UpstreamError::Broken(Some(error.into())) }
+}
+
+/// Why there is no connection: our own refusal where the resolver made it.
+pub(crate) fn not_connected(error: Cause) -> UpstreamError {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(&*error);
     while let Some(inner) = cause {
         match inner.downcast_ref() {
             Some(UpstreamError::OwnNetwork { what, address, setting }) => {
                 return UpstreamError::OwnNetwork { what, address: *address, setting: setting.clone() };
             }
-            Some(UpstreamError::NoHost(_)) => return UpstreamError::NoHost(error.into()),
+            Some(UpstreamError::NoHost(_)) => return UpstreamError::NoHost(error),
             _ => cause = inner.source(),
         }
     }
-    if error.is_connect() {
-        UpstreamError::Connect(error.into())
-    } else {
-        UpstreamError::Broken(Some(error.into()))
-    }
+    UpstreamError::Connect(error)
 }
 
 /// An answer that broke off.

@@ -9,7 +9,6 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::HttpInfo;
 use mcp::{
     Id, Version,
@@ -22,6 +21,7 @@ use url::Url;
 use crate::{
     error::UpstreamError,
     guard::{self, Client, Guard},
+    lanes::{Answer, Lanes},
     oauth::{Challenge, OAuth},
     request::Request,
     table::{Came, Progressed, Table, Ticket},
@@ -57,13 +57,25 @@ pub(crate) struct Http {
     /// The address, where the URL has one in the place of a name: nobody looks it up, so it is checked with each request.
     literal: Option<IpAddr>,
     guard: Arc<Guard>,
-    client: Client,
-    /// What goes out with every request: the operator's headers and our name.
+    way: Way,
+    /// What goes out with every request: the operator's headers, our name, and what we take.
     headers: HeaderMap,
     bytes_max: usize,
 }
 
-type Response = http::Response<Incoming>;
+/// How requests reach it.
+#[derive(Debug)]
+enum Way {
+    /// Without TLS nothing but HTTP/1.1 is spoken: over connections that calls drive themselves.
+    Plain(Arc<Lanes>),
+    /// With TLS the server chooses the version, and HTTP/2 carries many calls over one connection.
+    Secure(Client),
+}
+
+type Response = http::Response<Answer>;
+
+/// About as many headers as a request has beside the operator's; reserved at once.
+const HEADERS: usize = 8;
 
 /// What was agreed on with the server; nothing yet where it is asked for the first time.
 #[derive(Clone, Debug, Default)]
@@ -91,16 +103,29 @@ impl Http {
         tls: Option<rustls::ClientConfig>,
         oauth: Option<Arc<OAuth>>,
     ) -> Result<Self, String> {
-        let uri = url.as_str().parse().map_err(|e| format!("{e}"))?;
-        let client = guard::client(&guard, connect_timeout, idle_max, tls).map_err(|e| e.to_string())?;
+        let wrong = |e: &dyn std::fmt::Display| format!("{url}: {e}");
+        let mut uri: Uri = url.as_str().parse().map_err(|e| wrong(&e))?;
+        let connector = guard::connector(&guard, connect_timeout, tls).map_err(|e| e.to_string())?;
         headers.entry(header::USER_AGENT).or_insert(AGENT);
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
+        let way = if url.scheme() == "https" {
+            Way::Secure(guard::client(connector, idle_max))
+        } else {
+            let host = host_and_port(url);
+            headers.insert(header::HOST, HeaderValue::from_str(&host).map_err(|e| wrong(&e))?);
+            let lanes = Lanes::new(connector, uri.clone(), idle_max);
+            // The target of a request is what comes after the authority (RFC 9112, 3.2.1).
+            uri =
+                uri.path_and_query().map_or("/", |target| target.as_str()).parse().map_err(|e| wrong(&e))?;
+            Way::Plain(lanes)
+        };
         Ok(Self {
             uri,
             url: url.clone(),
             oauth,
             literal: place::literal(url),
             guard,
-            client,
+            way,
             headers,
             bytes_max,
         })
@@ -168,8 +193,7 @@ impl Http {
 
     fn common(&self, agreed: &Agreed) -> HeaderMap {
         let mut sent = self.headers.clone();
-        let accept = HeaderValue::from_static("application/json, text/event-stream");
-        sent.insert(header::ACCEPT, accept);
+        sent.reserve(HEADERS);
         if let Some(version) = agreed.version {
             sent.insert(headers::PROTOCOL_VERSION, HeaderValue::from_static(version.as_str()));
         }
@@ -238,9 +262,17 @@ impl Http {
         *request.method_mut() = method;
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = sent;
-        let response = self.client.request(request).await.map_err(guard::failed)?;
-        if let Some(info) = response.extensions().get::<HttpInfo>() {
-            self.guard.check(&[info.remote_addr().ip()])?;
+        let (response, address) = match &self.way {
+            Way::Plain(lanes) => lanes.request(request).await?,
+            Way::Secure(client) => {
+                let response = Box::pin(client.request(request)).await.map_err(guard::failed)?;
+                let info = response.extensions().get::<HttpInfo>();
+                let address = info.map(|info| info.remote_addr().ip());
+                (response.map(Answer::from), address)
+            }
+        };
+        if let Some(address) = address {
+            self.guard.check(&[address])?;
         }
         Ok(response)
     }
@@ -282,6 +314,12 @@ impl Http {
     }
 }
 
+/// What `Host` says of a URL: no port where it is the scheme's own (RFC 9110, 7.2).
+fn host_and_port(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
 fn says_why(body: &[u8]) -> bool {
     matches!(mcp::Message::parse(body), Ok(mcp::Message::Failure(_)))
 }
@@ -314,7 +352,7 @@ enum Opened {
 /// A stream of events.
 #[derive(Debug)]
 pub(crate) struct Events {
-    body: Incoming,
+    body: Answer,
     reader: Reader,
     bytes_max: usize,
     /// How long to wait before the stream is taken up again.

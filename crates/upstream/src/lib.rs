@@ -22,6 +22,7 @@ mod handshake;
 mod http;
 mod hub;
 mod jsonl;
+mod lanes;
 mod lists;
 mod names;
 mod news;

@@ -201,6 +201,7 @@ async fn answer_call(mut job: Job, thread: Thread, takes_events: bool) -> Respon
     let mut silence = Instant::now() + KEEP_ALIVE;
     loop {
         let event = tokio::select! {
+            biased;
             event = job.next() => event,
             () = tokio::time::sleep_until(silence) => {
                 if takes_events {

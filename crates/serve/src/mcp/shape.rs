@@ -1,6 +1,6 @@
 //! From what a call came to, to what the protocol says of it.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use gate::{Answer, LimitState};
 use mcp::{
@@ -134,7 +134,7 @@ impl Mould {
             meta.splice(&mut out);
         }
         out.push(b'}');
-        raw_of(out)
+        tool::json::known_box(out)
     }
 
     /// A refusal: of a tool a result that says so, of everything else an error.
@@ -226,20 +226,13 @@ fn notes(outcome: &Outcome) -> Option<Value> {
 }
 
 /// The same with remarks, where there are any.
-fn with_notes(raw: &RawValue, outcome: &Outcome) -> Box<RawValue> {
-    let (Some(Value::Object(notes)), Ok(object)) = (notes(outcome), Object::read(raw)) else {
-        return raw.to_owned();
-    };
+fn with_notes<'a>(raw: &'a RawValue, outcome: &Outcome) -> Cow<'a, RawValue> {
+    let Some(Value::Object(notes)) = notes(outcome) else { return Cow::Borrowed(raw) };
+    let Ok(object) = Object::read(raw) else { return Cow::Borrowed(raw) };
     let own = object.raw_of("_meta");
     let own = own.and_then(|meta| Object::read(meta).ok()).unwrap_or_default();
     let meta = notes.iter().fold(mcp::Edit::of(&own), |meta, (name, note)| meta.set(name, note)).to_raw();
-    mcp::Edit::of(&object).set("_meta", &meta).to_raw()
-}
-
-/// The JSON text that was just written.
-fn raw_of(text: Vec<u8>) -> Box<RawValue> {
-    let text = String::from_utf8(text).unwrap_or_default();
-    RawValue::from_string(text).unwrap_or_else(|_| tool::json::raw(&json!({})))
+    Cow::Owned(mcp::Edit::of(&object).set("_meta", &meta).to_raw())
 }
 
 /// One message as bytes.
@@ -261,5 +254,5 @@ pub(crate) fn notification(method: &str, params: &Value) -> Vec<u8> {
 
 /// The text of a value that can be spliced.
 pub(crate) fn text_of(value: &dyn Splice) -> Box<RawValue> {
-    raw_of(to_vec(value))
+    tool::json::known_box(to_vec(value))
 }

@@ -122,8 +122,9 @@ impl Web {
             let text = format!("{url} is no https URL, and tokens go over nothing else");
             return Err(UpstreamError::Authorization(text));
         }
-        let client = guard::client(&guard, self.connect_timeout, 0, self.tls.clone())
+        let connector = guard::connector(&guard, self.connect_timeout, self.tls.clone())
             .map_err(|e| UpstreamError::Authorization(e.to_string()))?;
+        let client = guard::client(connector, 0);
         let (mut parts, body) = request.into_parts();
         parts.uri = url.as_str().parse().map_err(|e| UpstreamError::Authorization(format!("{url}: {e}")))?;
         let request = Request::from_parts(parts, Full::new(Bytes::from(body)));
