@@ -69,7 +69,7 @@ enum Way {
     /// Without TLS nothing but HTTP/1.1 is spoken: over connections that calls drive themselves.
     Plain(Arc<Lanes>),
     /// With TLS the server chooses the version, and HTTP/2 carries many calls over one connection.
-    Secure(Client),
+    Secure(Box<Client>),
 }
 
 type Response = http::Response<Answer>;
@@ -109,7 +109,7 @@ impl Http {
         headers.entry(header::USER_AGENT).or_insert(AGENT);
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
         let way = if url.scheme() == "https" {
-            Way::Secure(guard::client(connector, idle_max))
+            Way::Secure(Box::new(guard::client(connector, idle_max)))
         } else {
             let host = host_and_port(url);
             headers.insert(header::HOST, HeaderValue::from_str(&host).map_err(|e| wrong(&e))?);
