@@ -1,7 +1,7 @@
 //! Texts, numbers and times as lines of JSON hold them, written without a detour: each call writes dozens of them
 //! here and in the log.
 
-use tool::{Timestamp, json};
+use tool::Timestamp;
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x80 * ONES;
@@ -31,32 +31,9 @@ fn is_plain_word(word: [u8; 8]) -> bool {
     (control | beyond | marks) & HIGH == 0
 }
 
-/// Appends a text as a JSON string.
-pub(crate) fn push_text(text: &str, to: &mut Vec<u8>) {
-    // Nearly all that is recorded is short and plain.
-    if is_plain(text.as_bytes()) {
-        to.reserve(text.len() + 2);
-        to.push(b'"');
-        to.extend_from_slice(text.as_bytes());
-        to.push(b'"');
-    } else {
-        json::write_text(to, text);
-    }
-}
-
 /// Appends a number in decimal.
-pub fn push_number(mut number: u64, to: &mut Vec<u8>) {
-    let mut digits = [0; 20];
-    let mut start = digits.len();
-    loop {
-        start -= 1;
-        digits[start] = digit(number % 10);
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    to.extend_from_slice(&digits[start..]);
+pub fn push_number(number: u64, to: &mut Vec<u8>) {
+    to.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// Appends a time as it is displayed: `2026-11-21T10:30:45.123Z`.

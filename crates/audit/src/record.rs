@@ -14,7 +14,7 @@ use tool::{Timestamp, json};
 use crate::{
     AuditError, Redactor, hex,
     log::Slot,
-    plain::{push_number, push_text, push_timestamp},
+    plain::{push_number, push_timestamp},
     value,
 };
 
@@ -195,7 +195,7 @@ pub(crate) fn head(at: Timestamp, event: &str) -> Vec<u8> {
     text.extend_from_slice(br#""timestamp":""#);
     push_timestamp(at, &mut text);
     text.extend_from_slice(br#"","event":"#);
-    push_text(event, &mut text);
+    json::write_text(&mut text, event);
     text.push(b',');
     text
 }
@@ -209,7 +209,7 @@ pub(crate) fn push_member(text: &mut Vec<u8>, name: &str, member: &(impl Seriali
 
 /// Appends a name and a colon. Returns where the name ends.
 fn push_name(text: &mut Vec<u8>, name: &str) -> usize {
-    push_text(name, text);
+    json::write_text(text, name);
     text.push(b':');
     text.len() - 1
 }

@@ -9,7 +9,7 @@ use regex::{Captures, Regex, RegexSet};
 use serde_json::{Map, Value};
 use tool::json;
 
-use crate::{plain::push_text, value};
+use crate::value;
 
 /// What stands in place of a secret.
 pub const MASK: &str = "[redacted]";
@@ -186,7 +186,7 @@ impl Walk<'_> {
                     self.push_text(shown, to)?;
                     to.push(b':');
                     if self.is_secret(name, member) {
-                        push_text(MASK, to);
+                        json::write_text(to, MASK);
                     } else {
                         self.push(member, depth - 1, to)?;
                     }
@@ -213,7 +213,7 @@ impl Walk<'_> {
             return None;
         }
         self.spend(masked.len() + 2);
-        push_text(masked, to);
+        json::write_text(to, masked);
         Some(())
     }
 

@@ -7,8 +7,9 @@ use serde::{
     Serialize, Serializer,
     ser::{self, Impossible},
 };
+use tool::json;
 
-use crate::plain::{is_plain, push_number, push_text};
+use crate::plain::{is_plain, push_number};
 
 /// Appends a value.
 pub(crate) fn push(to: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
@@ -53,6 +54,15 @@ impl Single<'_> {
     }
 }
 
+/// Numbers that are written as wider ones are.
+macro_rules! widened {
+    ($($narrow:ident($number:ty) -> $wide:ident;)*) => {
+        $(fn $narrow(self, value: $number) -> Result<(), Other> {
+            self.$wide(value.into())
+        })*
+    };
+}
+
 impl Serializer for Single<'_> {
     type Ok = ();
     type Error = Other;
@@ -64,20 +74,17 @@ impl Serializer for Single<'_> {
     type SerializeStruct = Never;
     type SerializeStructVariant = Never;
 
+    widened! {
+        serialize_i8(i8) -> serialize_i64;
+        serialize_i16(i16) -> serialize_i64;
+        serialize_i32(i32) -> serialize_i64;
+        serialize_u8(u8) -> serialize_u64;
+        serialize_u16(u16) -> serialize_u64;
+        serialize_u32(u32) -> serialize_u64;
+    }
+
     fn serialize_bool(self, value: bool) -> Result<(), Other> {
         self.word(if value { "true" } else { "false" })
-    }
-
-    fn serialize_i8(self, value: i8) -> Result<(), Other> {
-        self.serialize_i64(value.into())
-    }
-
-    fn serialize_i16(self, value: i16) -> Result<(), Other> {
-        self.serialize_i64(value.into())
-    }
-
-    fn serialize_i32(self, value: i32) -> Result<(), Other> {
-        self.serialize_i64(value.into())
     }
 
     fn serialize_i64(self, value: i64) -> Result<(), Other> {
@@ -86,18 +93,6 @@ impl Serializer for Single<'_> {
         }
         push_number(value.unsigned_abs(), self.0);
         Ok(())
-    }
-
-    fn serialize_u8(self, value: u8) -> Result<(), Other> {
-        self.serialize_u64(value.into())
-    }
-
-    fn serialize_u16(self, value: u16) -> Result<(), Other> {
-        self.serialize_u64(value.into())
-    }
-
-    fn serialize_u32(self, value: u32) -> Result<(), Other> {
-        self.serialize_u64(value.into())
     }
 
     fn serialize_u64(self, value: u64) -> Result<(), Other> {
@@ -115,12 +110,12 @@ impl Serializer for Single<'_> {
     }
 
     fn serialize_char(self, value: char) -> Result<(), Other> {
-        push_text(value.encode_utf8(&mut [0; 4]), self.0);
+        json::write_text(self.0, value.encode_utf8(&mut [0; 4]));
         Ok(())
     }
 
     fn serialize_str(self, value: &str) -> Result<(), Other> {
-        push_text(value, self.0);
+        json::write_text(self.0, value);
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! What is written down of a call: the audit record, the log line and the metrics. Before the answer leaves.
 
-use std::{io, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use audit::{Body as Members, Durability, Record};
 use futures_util::FutureExt as _;
@@ -318,7 +318,7 @@ fn describe(result: &Result<Reply, Fault>, body: &mut Members) {
         Ok(Reply::Done(outcome)) => {
             let size = match &outcome.body {
                 Body::Raw(json) => json.get().len(),
-                Body::Value(value) => text_len(value),
+                Body::Value(value) => tool::json::text_len(value),
             };
             body.put("outcome", if outcome.failed { "failed" } else { "success" });
             body.put("result_size", &size);
@@ -336,24 +336,6 @@ fn describe(result: &Result<Reply, Fault>, body: &mut Members) {
             body.put_redacted("error", &json!(fault.text), &[]);
         }
     }
-}
-
-/// How long a value is as JSON text, in bytes.
-fn text_len(value: &Value) -> usize {
-    struct Count(usize);
-    impl io::Write for Count {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0 += bytes.len();
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut count = Count(0);
-    serde_json::to_writer(&mut count, value).expect("a value always has JSON text");
-    count.0
 }
 
 fn put_identity(body: &mut Members, caller: &Identity) {

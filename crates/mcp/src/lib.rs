@@ -39,5 +39,5 @@ pub use envelope::{
 pub use fault::{WIRE_ROWS, WireError, WireRow};
 pub use id::{ID_BYTES_MAX, Id, IdError};
 pub use object::Object;
-pub use splice::{Edit, Splice, to_vec};
+pub use splice::{Edit, Splice, push_plain, to_vec};
 pub use version::{Era, Feature, Version};

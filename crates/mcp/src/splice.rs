@@ -203,7 +203,7 @@ impl Splice for Edit<'_> {
 }
 
 /// Appends a member whose name needs no escapes, with what parts it from the one before, or opens the object.
-pub(crate) fn push_plain(out: &mut Vec<u8>, separator: &mut u8, name: &'static str, value: &dyn Splice) {
+pub fn push_plain(out: &mut Vec<u8>, separator: &mut u8, name: &'static str, value: &dyn Splice) {
     out.push(std::mem::replace(separator, b','));
     out.push(b'"');
     out.extend_from_slice(name.as_bytes());

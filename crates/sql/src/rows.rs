@@ -1,9 +1,6 @@
 //! From rows to JSON, never more of it than the bounds allow.
 
-use std::{
-    collections::HashSet,
-    io::{self, Write},
-};
+use std::collections::HashSet;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rusqlite::{Rows, Statement, types::ValueRef};
@@ -75,7 +72,7 @@ pub(crate) fn collect(
         let mut row_bytes = 2;
         for (i, name) in page.columns.iter().enumerate() {
             let value = value(row.get_ref(i)?);
-            row_bytes += json_bytes(&value) + name.len() + 4;
+            row_bytes += tool::json::text_len(&value) + name.len() + 4;
             object.insert(name.clone(), value);
         }
         if bytes + row_bytes > bounds.bytes_max {
@@ -104,25 +101,6 @@ fn value(value: ValueRef<'_>) -> Value {
         ValueRef::Text(bytes) => Value::String(String::from_utf8_lossy(bytes).into_owned()),
         ValueRef::Blob(bytes) => json!({ "base64": STANDARD.encode(bytes) }),
     }
-}
-
-/// The length of a value as JSON text.
-pub(crate) fn json_bytes(value: &Value) -> usize {
-    struct Count(usize);
-    impl Write for Count {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0 += bytes.len();
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut count = Count(0);
-    // Writing to a counter does not fail.
-    let _ = serde_json::to_writer(&mut count, value);
-    count.0
 }
 
 impl From<rusqlite::Error> for RowError {

@@ -5,7 +5,7 @@ mod scan;
 mod words;
 mod write;
 
-use std::{collections::HashSet, fmt, sync::LazyLock};
+use std::{collections::HashSet, fmt, io, sync::LazyLock};
 
 use serde::{
     Deserializer as _,
@@ -134,6 +134,26 @@ pub fn raw(value: &Value) -> Box<RawValue> {
         value => drop(serde_json::to_writer(&mut text, value)),
     }
     known_box(text)
+}
+
+/// How long a value is as JSON text, in bytes.
+#[must_use]
+pub fn text_len(value: &Value) -> usize {
+    struct Count(usize);
+    impl io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    // Writing to a counter does not fail.
+    let _ = serde_json::to_writer(&mut count, value);
+    count.0
 }
 
 /// Adds one name or index to an RFC 6901 pointer.

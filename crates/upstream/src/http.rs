@@ -16,7 +16,7 @@ use mcp::{
     sse::{EventId, Item, Reader},
 };
 use tokio::time::{Instant, timeout_at};
-use url::Url;
+use url::{Position, Url};
 
 use crate::{
     error::UpstreamError,
@@ -111,8 +111,9 @@ impl Http {
         let way = if url.scheme() == "https" {
             Way::Secure(Box::new(guard::client(connector, idle_max)))
         } else {
-            let host = host_and_port(url);
-            headers.insert(header::HOST, HeaderValue::from_str(&host).map_err(|e| wrong(&e))?);
+            // Without a port that is the scheme's own (RFC 9110, 7.2).
+            let host = &url[Position::BeforeHost..Position::AfterPort];
+            headers.insert(header::HOST, HeaderValue::from_str(host).map_err(|e| wrong(&e))?);
             let lanes = Lanes::new(connector, uri.clone(), idle_max);
             // The target of a request is what comes after the authority (RFC 9112, 3.2.1).
             uri =
@@ -312,12 +313,6 @@ impl Http {
             }
         }
     }
-}
-
-/// What `Host` says of a URL: no port where it is the scheme's own (RFC 9110, 7.2).
-fn host_and_port(url: &Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 fn says_why(body: &[u8]) -> bool {

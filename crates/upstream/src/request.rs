@@ -153,11 +153,7 @@ impl<'a> Members<'a> {
 
     /// Adds a member. Our own names need no escapes.
     fn add(&mut self, name: &'static str, value: &dyn Splice) {
-        self.out.push(std::mem::replace(&mut self.separator, b','));
-        self.out.push(b'"');
-        self.out.extend_from_slice(name.as_bytes());
-        self.out.extend_from_slice(b"\":");
-        value.splice(self.out);
+        mcp::push_plain(self.out, &mut self.separator, name, value);
     }
 
     fn close(self) {
@@ -170,12 +166,8 @@ impl<'a> Members<'a> {
 
 /// What the caller of this call can be asked, as capabilities of a client of ours.
 pub(crate) fn capabilities(talk: &Talk) -> Arc<str> {
-    let mut which = usize::from(talk.takes_tasks()) << QUESTIONS.len();
-    for (i, question) in QUESTIONS.iter().enumerate() {
-        // Who cannot ask a model cannot let it use tools.
-        let is_out = i == SAMPLING_TOOLS && which >> SAMPLING & 1 == 0;
-        which |= usize::from(!is_out && talk.could_ask(question)) << i;
-    }
+    let can = QUESTIONS.iter().map(|question| talk.could_ask(question)).chain([talk.takes_tasks()]);
+    let which = can.enumerate().fold(0, |which, (i, can)| which | usize::from(can) << i);
     Arc::clone(&CAPABILITIES[which])
 }
 
@@ -188,9 +180,6 @@ const DECLARED: [&[&str]; 6] = [
     &["roots"],
     &["extensions", mcp::TASKS],
 ];
-
-const SAMPLING: usize = 2;
-const SAMPLING_TOOLS: usize = 3;
 
 /// The capabilities for each set of those, by its bits.
 static CAPABILITIES: LazyLock<[Arc<str>; 1 << DECLARED.len()]> = LazyLock::new(|| {
